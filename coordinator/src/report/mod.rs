@@ -1,0 +1,2 @@
+//! Reports: the model that a sealed run is told in, and one renderer per form.
+pub mod model;
