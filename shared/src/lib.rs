@@ -1,1 +1,5 @@
 //! Placeholder.
+
+pub mod plan;
+
+pub use plan::ErrorKind;

@@ -1,0 +1,547 @@
+//! A plan as the rest of the mesh sees it: validated, immutable, content-addressed.
+//!
+//! Values of these types are made by [`crate::plan::load`] only, which is why they need no checks
+//! of their own: names are unique, expressions compile and see what they read, times are resolved.
+//! The coordinator and every agent read the same text and get the same plan; a plan itself never
+//! goes over the wire.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error_kind::ErrorKind;
+use super::expr::{Expr, Template};
+use super::form::DriverStage;
+use super::problem::Position;
+
+/// A versioned description of a test.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Plan {
+    /// `name`.
+    pub name: String,
+    /// `description`.
+    pub description: Option<String>,
+    /// The name the plan was read under, as shown in problems.
+    pub file: String,
+    /// The text the plan was read from.
+    pub source: Arc<str>,
+    /// XXH3-128 of text, overridden variables and named files, in lowercase hex.
+    pub digest: String,
+    /// `vars`, overridden and resolved.
+    pub vars: serde_json::Map<String, serde_json::Value>,
+    /// Names of `secrets`; their values exist on agents only.
+    pub secrets: Vec<String>,
+    /// `targets`, in the plan's order.
+    pub targets: Vec<Arc<Target>>,
+    /// Stages run once, by one agent, before the first session.
+    pub setup: Vec<Stage>,
+    /// Stages run once, by one agent, after the last session, always.
+    pub teardown: Vec<Stage>,
+    /// `scenarios`, in the plan's order; at least one.
+    pub scenarios: Vec<Scenario>,
+    /// `thresholds`, with the one that every plan gets on failed sessions.
+    pub thresholds: Vec<Threshold>,
+    /// `validity`.
+    pub validity: Validity,
+    /// `trace`.
+    pub trace: TraceRules,
+    /// A run starts only with this many agents.
+    pub min_agents: u32,
+    /// `on_agent_loss`.
+    pub on_agent_loss: OnAgentLoss,
+    /// Every file that the plan names, each once, in the order of first mention.
+    pub files: Vec<PlanFile>,
+}
+
+impl Plan {
+    /// The scenario of that name.
+    #[must_use]
+    pub fn scenario(&self, name: &str) -> Option<&Scenario> {
+        self.scenarios.iter().find(|scenario| scenario.name == name)
+    }
+
+    /// The target of that name.
+    #[must_use]
+    pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
+        self.targets.iter().find(|target| target.name == name)
+    }
+
+    /// The file of that path, as the plan wrote it.
+    #[must_use]
+    pub fn plan_file(&self, path: &str) -> Option<&PlanFile> {
+        self.files.iter().find(|file| file.path == path)
+    }
+}
+
+/// A file that a plan names; it travels with the plan.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct PlanFile {
+    /// The path as the plan wrote it, or as an import named it.
+    pub path: String,
+    /// XXH3-128 of the bytes, in lowercase hex.
+    pub digest: String,
+    /// The content.
+    pub bytes: Arc<[u8]>,
+}
+
+impl fmt::Debug for PlanFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlanFile")
+            .field("path", &self.path)
+            .field("digest", &self.digest)
+            .field("len", &self.bytes.len())
+            .finish()
+    }
+}
+
+/// A named thing that stages talk to.
+#[non_exhaustive]
+pub struct Target {
+    /// Its name in `targets`.
+    pub name: String,
+    /// The driver whose target it is: `http`, `grpc`, ….
+    pub form: &'static str,
+    /// Where the plan says so.
+    pub position: Position,
+    /// What the driver read from it; downcast with [`Target::value`].
+    pub value: Arc<dyn Any + Send + Sync>,
+}
+
+impl Target {
+    /// The driver's own type, if it is `T`.
+    #[must_use]
+    pub fn value<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.value.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("name", &self.name)
+            .field("form", &self.form)
+            .finish()
+    }
+}
+
+/// One named workload of a plan: a load model over stages.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Scenario {
+    /// Its name in `scenarios`.
+    pub name: String,
+    /// Where the plan says so.
+    pub position: Position,
+    /// Who starts sessions, and when.
+    pub load: Load,
+    /// Sites and their weights; empty: all agents, evenly.
+    pub sites: Vec<(String, u32)>,
+    /// The first part of the scenario, measured but not judged by thresholds.
+    pub warm_up: Duration,
+    /// How long sessions in flight may go on after the end.
+    pub graceful_stop: Duration,
+    /// What a session does; at least one.
+    pub stages: Vec<Stage>,
+    /// What a session does at its end, always.
+    pub cleanup: Vec<Stage>,
+}
+
+/// Who starts sessions, and when.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Load {
+    /// One session: in the run, or on each agent.
+    Once {
+        /// One on each agent instead of one in the run.
+        per_agent: bool,
+    },
+    /// The closed model: users that run sessions one after another.
+    VirtualUsers {
+        /// How many; at least one.
+        users: u32,
+        /// When they stop.
+        until: UsersUntil,
+        /// Users start evenly over this time.
+        ramp_up: Duration,
+        /// Users end evenly over this time, which is the last part of `for`.
+        ramp_down: Duration,
+        /// Between two sessions of a user.
+        pause: Duration,
+    },
+}
+
+/// When virtual users stop starting sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsersUntil {
+    /// After this time.
+    For(Duration),
+    /// After this many sessions in total; session i belongs to user i mod N.
+    Sessions(u64),
+}
+
+/// One step of a session, run by one driver; the unit of timing.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Stage {
+    /// Unique in its scenario with cleanup, and its metrics' label; `PREFIX.name` after `use … as`.
+    pub name: String,
+    /// Where the plan says so (inside its block, for a stage that `use` brought).
+    pub position: Position,
+    /// What it does.
+    pub action: Action,
+    /// All must be true.
+    pub expect: Vec<Expr>,
+    /// Evaluated in order, after `expect`, into `session` (`run` in setup).
+    pub save: Vec<(String, Expr)>,
+    /// Repeat the attempt until this is true.
+    pub until: Option<Until>,
+    /// Skip the stage unless this is true.
+    pub when: Option<Expr>,
+    /// Bounds the stage with its retries and polls. `None`: unbounded, as stages with a stream
+    /// and groups are; a stream then has 30 s to its first message and 60 s between two.
+    pub timeout: Option<Duration>,
+    /// Bounds one try.
+    pub attempt_timeout: Option<Duration>,
+    /// What is tried again; nothing unless written.
+    pub retry: Option<Retry>,
+    /// What a failure does to the session.
+    pub on_failure: OnFailure,
+    /// How the stream's data is verified.
+    pub integrity: Option<Integrity>,
+    /// Gaps between messages over this are stalls.
+    pub stall: Duration,
+    /// An `expect`, `until` or `save` reads `status`, so a bad status alone does not fail the stage.
+    pub reads_status: bool,
+    /// Names of results that `expect`, `until` or `save` read; others need not be kept.
+    pub reads: Vec<&'static str>,
+}
+
+impl Stage {
+    /// Whether one of the stage's expressions reads that result.
+    #[must_use]
+    pub fn reads(&self, result: &str) -> bool {
+        self.reads.contains(&result)
+    }
+}
+
+/// What a stage does.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Action {
+    /// A driver does it.
+    Drive {
+        /// The driver's name: `http`, `grpc`, ….
+        form: &'static str,
+        /// What the driver read; downcast through [`DriverStage::as_any`].
+        stage: Box<dyn DriverStage>,
+    },
+    /// Stages once for each time or item.
+    Repeat(Repeat),
+    /// Stages side by side.
+    Parallel(Vec<Stage>),
+}
+
+/// Stages once for each time or item.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Repeat {
+    /// How often.
+    pub times: Times,
+    /// The loop variable: the number from 0, or the item.
+    pub variable: Option<String>,
+    /// All at once, or one after another.
+    pub parallel: bool,
+    /// What is repeated; at least one.
+    pub stages: Vec<Stage>,
+}
+
+/// How often a repeat goes round.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Times {
+    /// This number of times.
+    Count(Expr),
+    /// Once for each item of this list.
+    Each(Expr),
+}
+
+/// Polling.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Until {
+    /// The attempt is repeated until this is true.
+    pub expr: Expr,
+    /// Between the starts of two attempts.
+    pub every: Duration,
+}
+
+/// Which failures are tried again.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Retry {
+    /// All tries, the first included; at least 2.
+    pub attempts: u32,
+    /// Which failures; empty: every transport failure (`refused`, `unavailable`, `reset`, `timeout`).
+    pub on: Vec<RetryOn>,
+    /// Between two tries.
+    pub backoff: Duration,
+}
+
+/// One kind of failure that is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RetryOn {
+    /// An error of this kind.
+    Error(ErrorKind),
+    /// This status, as `stage_status` labels it for a numeric protocol.
+    Status(i64),
+    /// This status by name, lowercase with underscores: `resource_exhausted`.
+    StatusName(String),
+}
+
+/// What a stage's failure does to its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The session ends and goes to `cleanup`.
+    End,
+    /// The session goes on with the next stage; it has failed all the same.
+    Continue,
+}
+
+/// How a stream's rows are verified.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Integrity {
+    /// Where the plan says so.
+    pub position: Position,
+    /// The field that numbers the rows, each one more than the one before.
+    pub sequence: FieldPath,
+    /// Which row it is, for comparison with others; the sequence unless written.
+    pub key: FieldPath,
+    /// The bytes that the checksum covers; the whole message unless written.
+    pub payload: Option<FieldPath>,
+    /// When the server sent a row.
+    pub sent_at: Option<SentAt>,
+    /// What rows are compared with; without one, their order alone is verified.
+    pub truth: Option<Truth>,
+}
+
+/// Names a field of an encoded message; drivers resolve it to numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FieldPath {
+    /// Where the plan says so.
+    pub position: Position,
+    /// The names from the message inwards; at least one.
+    pub names: Vec<String>,
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names.join("."))
+    }
+}
+
+/// A field that holds the time of sending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SentAt {
+    /// The field.
+    pub field: FieldPath,
+    /// The field's unit, since the Unix epoch.
+    pub unit: TimeUnit,
+}
+
+/// The unit of a time field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// `s`
+    Seconds,
+    /// `ms`
+    Milliseconds,
+    /// `us`
+    Microseconds,
+    /// `ns`
+    Nanoseconds,
+}
+
+/// What the rows of a stream are compared with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Truth {
+    /// Sessions of the group that saw the same key saw the same bytes.
+    Agree {
+        /// The group's name.
+        group: Template,
+        /// Rows or whole streams.
+        of: TruthOf,
+    },
+    /// A list of `{key, digest}` that an earlier stage saved.
+    Rows {
+        /// The list.
+        list: Expr,
+    },
+}
+
+/// What sessions of a group agree on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TruthOf {
+    /// Each row.
+    Rows,
+    /// The whole stream.
+    Stream,
+}
+
+/// A pass/fail expression over metrics.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Threshold {
+    /// As the plan wrote it, with variables resolved.
+    pub text: String,
+    /// How the metric's samples become one number.
+    pub agg: Agg,
+    /// A name of `metric::table`.
+    pub metric: String,
+    /// Which series count.
+    pub matchers: Vec<Matcher>,
+    /// The aggregate is multiplied by this before it is compared; 1 unless written.
+    pub factor: f64,
+    /// The comparison.
+    pub op: Op,
+    /// In the metric's base unit: seconds, bytes, a ratio, or a number.
+    pub limit: f64,
+    /// The limit as the plan wrote it.
+    pub limit_text: String,
+    /// Where the plan says so; `None` for the threshold that every plan gets.
+    pub position: Option<Position>,
+}
+
+/// Selects series by one label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Matcher {
+    /// The label.
+    pub label: String,
+    /// Keep the series with this value, or those without.
+    pub equal: bool,
+    /// The value.
+    pub value: String,
+}
+
+/// How samples become one number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Agg {
+    /// How many (a counter's value; a trend's number of samples).
+    Count,
+    /// Their sum.
+    Sum,
+    /// The count divided by the metric's base.
+    Rate,
+    /// The count divided by the seconds of the run.
+    PerSecond,
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+    /// The mean.
+    Mean,
+    /// A percentile, above 0 and at most 100.
+    Percentile(f64),
+}
+
+/// A comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+    /// `==`
+    Equal,
+    /// `!=`
+    NotEqual,
+}
+
+impl Op {
+    /// Whether `left OP right` holds.
+    #[must_use]
+    #[expect(
+        clippy::float_cmp,
+        reason = "`==` in a threshold compares counts, which are exact"
+    )]
+    pub fn holds(self, left: f64, right: f64) -> bool {
+        match self {
+            Self::Less => left < right,
+            Self::LessOrEqual => left <= right,
+            Self::Greater => left > right,
+            Self::GreaterOrEqual => left >= right,
+            Self::Equal => left == right,
+            Self::NotEqual => left != right,
+        }
+    }
+
+    /// As a plan writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+        }
+    }
+}
+
+/// Whether a run may be judged at all.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Validity {
+    /// At most this many agents may be lost.
+    pub agents_lost: u32,
+    /// At most this share of planned sessions may be dropped.
+    pub dropped_sessions: f64,
+    /// At most this lag between planned and actual start (open model).
+    pub schedule_lag_p99: Duration,
+    /// At most this lag of an agent's event loop; `None`: 20 ms, and 100 ms in one process.
+    pub agent_loop_lag_p99: Option<Duration>,
+    /// At most this share of an agent's CPU quota; reported only in one process.
+    pub agent_cpu: f64,
+}
+
+/// Which traces are exported.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct TraceRules {
+    /// The share of other sessions.
+    pub sample: f64,
+    /// Always those that failed.
+    pub keep_failed: bool,
+    /// Always the slowest.
+    pub keep_slowest: bool,
+}
+
+/// What the loss of an agent means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnAgentLoss {
+    /// The run can no longer be judged.
+    Inconclusive,
+}
+
+/// How connections to a target are shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// Each session has its own.
+    Session,
+    /// Each virtual user has its own.
+    VirtualUser,
+    /// All sessions of an agent share this many.
+    Shared(u32),
+}
