@@ -1,0 +1,11 @@
+//! End-to-end tests: the real binaries, real sockets, and the plans that the repository ships.
+//!
+//! Each test states an [`testmesh_e2e::Expected`] outcome; what differs is reported whole, with everything the run printed.
+
+mod apart;
+mod bad_plans;
+mod data_faults;
+mod foreign_servers;
+mod healthy;
+mod signals;
+mod traces;
