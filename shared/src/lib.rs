@@ -1,5 +1,9 @@
-//! Placeholder.
+//! What both sides of the mesh must agree on: ids, plan, metrics, integrity, schedule, clock, and telemetry.
+//!
+//! Everything here is pure and synchronous except [`shutdown`], [`telemetry`] and [`clock`]. Only [`wire`] knows protobuf.
 
-pub mod plan;
-
-pub use plan::ErrorKind;
+pub mod digest;
+pub mod error;
+pub mod exit_code;
+pub mod id;
+pub mod metric;
