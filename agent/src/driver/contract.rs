@@ -2,13 +2,14 @@
 //!
 //! A driver does one try of one stage, and nothing else: retries, polls, `expect`, `save`, time-outs and the trace are the
 //! session runner's, written once. A driver owns the protocol: it renders its templates from the scope, speaks to the server,
-//! measures what only it can see (connects, first bytes, gaps between messages) through a [`Meter`], and returns [`Results`].
+//! measures what only it can see (connects, first bytes, gaps between messages) through a [`StageMeter`], and returns [`Results`].
 //! A stream's default time-outs (30 s to the first message, 60 s between two, if the stage has no `timeout`) are the driver's.
 //!
 //! Every session lives on one single-threaded runtime, so nothing here is `Send`, and dropping the future of
 //! [`Driver::run`] cancels the try for real: the call is reset at the server, what was measured until then is kept.
 
-use std::{fmt, rc::Rc, time::Duration};
+use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -16,6 +17,9 @@ use testmesh_shared::plan::{ErrorKind, Stage};
 use testmesh_shared::plan::expr::Scope;
 
 use super::connections::Connections;
+use super::limits;
+use super::message::Encoded;
+use crate::recorder::StageMeter;
 
 /// One stage's driver, read from the plan and ready to run any number of times.
 pub trait Driver: fmt::Debug + Send + Sync {
@@ -46,80 +50,11 @@ pub struct Attempt<'a> {
     /// The connections of this session, its virtual user and its worker.
     pub connections: &'a Connections,
     /// Where measurements of this stage go.
-    pub meter: &'a dyn Meter,
+    pub meter: &'a StageMeter,
     /// The `traceparent` that outgoing requests carry.
     pub traceparent: &'a str,
-    /// The session's index in its scenario, over all agents: the witness of rows that it saw.
-    pub session: u64,
     /// When the run started: `wait: { at: D }` counts from here.
     pub run_started: tokio::time::Instant,
-}
-
-/// Where a driver records what it sees. Bound to one scenario and stage; recording is cheap and never waits.
-///
-/// Measurements belong to the second in which the stage started, those of messages to the second in which they arrived.
-pub trait Meter: fmt::Debug {
-    /// `stage_connect`: name look-up, TCP and TLS until the connection can be used.
-    fn connect(&self, took: Duration);
-    /// `stage_first_byte`: from the request's start to its response's headers.
-    fn first_byte(&self, took: Duration);
-    /// `stage_status`: counts one answer with this HTTP or gRPC status.
-    fn status(&self, status: i64);
-    /// `stream_first_message`: from the call's start to its first message.
-    fn first_message(&self, took: Duration);
-    /// `stream_messages`, `stream_rows`, `stream_bytes`: what arrived at the same time.
-    fn messages(&self, messages: u64, rows: u64, bytes: u64);
-    /// `stream_gap`: between two messages.
-    fn gap(&self, gap: Duration);
-    /// `stream_stall`: a gap over the stage's `stall`.
-    fn stall(&self, gap: Duration);
-    /// `stream_latency`.
-    fn latency(&self, latency: Duration);
-    /// `stream_duration`: from the first message to the stream's end.
-    fn stream_duration(&self, took: Duration);
-    /// `streams_open`: a stream had its first message.
-    fn stream_opened(&self);
-    /// `streams_open`: an opened stream ended. Called exactly once for each [`Meter::stream_opened`].
-    fn stream_closed(&self);
-    /// `integrity_*`: rows since the last call.
-    fn integrity(&self, rows: &RowCounts);
-    /// A row for `truth: agree`. The worker collapses equal rows of its sessions; `verified`, `mismatched` and
-    /// `unwitnessed` of these rows are the coordinator's to count.
-    fn agree_row(&self, group: &Rc<str>, key: &RowKey, digest: u64, session: u64);
-    /// A whole stream for `truth: agree` with `of: stream`: the XXH3-128 of its payload.
-    fn agree_stream(&self, group: &Rc<str>, digest: u128, rows: u64, session: u64);
-    /// Counts something that could not be kept or recorded, by its name in `Batch.losses`.
-    fn loss(&self, what: &'static str, count: u64);
-}
-
-/// Rows by what the integrity check found. `missing`, `repeated` and `reordered` stand beside the others.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RowCounts {
-    /// Rows equal to their truth; without a truth, rows in sequence.
-    pub verified: u64,
-    /// Numbers of the sequence that never came.
-    pub missing: u64,
-    /// Numbers that came again.
-    pub repeated: u64,
-    /// Numbers that came late.
-    pub reordered: u64,
-    /// Rows that differ from their truth, or that could not be cut from their message.
-    pub mismatched: u64,
-    /// Rows whose named truth could not be read.
-    pub unverified: u64,
-    /// Streams that this call counts: 1 with a stream's last call, else 0.
-    pub streams: u64,
-    /// Payload bytes that were checksummed.
-    pub bytes: u64,
-}
-
-/// Which row of a stream: what rows of different sessions are matched by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum RowKey {
-    /// Integer fields.
-    Number(i64),
-    /// Strings, and everything else in its printed form.
-    Text(Box<str>),
 }
 
 /// What a try gave to the stage's expressions.
@@ -146,7 +81,7 @@ pub enum Body {
     /// Bytes: `text` as they are, `body` as JSON.
     Bytes(Bytes),
     /// A protobuf message with its descriptor: `body` as a map.
-    Message(super::message::Encoded),
+    Message(Encoded),
 }
 
 /// What `stream` is in expressions.
@@ -235,12 +170,10 @@ impl Results {
     pub fn evidence(&self) -> Evidence {
         let body = match &self.body {
             Body::None => Bytes::new(),
-            Body::Bytes(bytes) => bytes.slice(..bytes.len().min(EVIDENCE_BODY_BYTES)),
-            Body::Message(message) => message.evidence(EVIDENCE_BODY_BYTES),
+            Body::Bytes(bytes) => bytes.slice(..bytes.len().min(limits::EVIDENCE_BYTES)),
+            Body::Message(message) => message.evidence(limits::EVIDENCE_BYTES),
         };
         Evidence { status: self.status, headers: self.headers.clone(), body }
     }
 }
 
-/// How much of a body a finding keeps.
-pub const EVIDENCE_BODY_BYTES: usize = 2 * 1024;
