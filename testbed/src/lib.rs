@@ -1,1 +1,36 @@
-//! Placeholder.
+//! A stand-in Focus Server: the REST API, one gRPC server per job, deterministic rows, and named misbehaviors.
+//!
+//! [`Testbed::start`] runs one on the caller's tokio runtime; several may run in one process. The binary `focus-server`
+//! is the same behind a command line. What it imitates, and where it knowingly differs, is in `README.md`.
+//!
+//! ```text
+//! http (REST) ── admits ──> jobs (slots, ports, lives) ── serves ──> grpc (one server per job)
+//!     └── view (what a job shows) ── fields ──> rows (what a row contains) <── history, recordings
+//! ```
+
+mod behavior;
+mod clock;
+mod flags;
+mod generated;
+mod grid;
+mod grpc;
+mod hash;
+mod history;
+mod http;
+mod jobs;
+mod limits;
+mod profile;
+mod recordings;
+mod rows;
+mod serve;
+mod server;
+mod testbed;
+mod trace;
+mod view;
+
+pub use behavior::{Behavior, BehaviorError, Entry, Kind, Strength, TABLE, Takes};
+pub use flags::Flags;
+pub use generated::pandadatastream;
+pub use profile::{Config, HistoricEnd, JobPorts, Validation};
+pub use recordings::{FIXED_END, FIXED_START};
+pub use testbed::Testbed;

@@ -1,0 +1,152 @@
+//! `/_testbed`: what a test may ask of the stand-in. A real server has none of it.
+
+use std::sync::{Arc, PoisonError};
+
+use super::body::Body;
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::configure;
+use super::refusal::Refusal;
+use crate::behavior::{Behavior, TABLE};
+use crate::recordings::{FIXED_END, FIXED_START};
+use crate::rows::manifest;
+use crate::server::Server;
+use crate::view::View;
+
+/// `GET /_testbed`: what is going on.
+pub(crate) async fn status(State(server): State<Arc<Server>>) -> Json<Value> {
+    let jobs = server.jobs.list();
+    let streams: usize = jobs.iter().map(|job| job.calls.count()).sum();
+    let jobs: Vec<_> = jobs
+        .iter()
+        .map(|job| json!({ "job_id": job.id, "port": job.port, "streams_open": job.calls.count() }))
+        .collect();
+    Json(json!({
+        "job_ports": server.jobs.base(),
+        "streams_open": streams,
+        "jobs": jobs,
+        "recorded": { "from": FIXED_START, "to": FIXED_END },
+        "behaviors": names(&server.behaviors()),
+    }))
+}
+
+/// `GET /_testbed/behaviors`: which are on, and which there are.
+pub(crate) async fn behaviors(State(server): State<Arc<Server>>) -> Json<Value> {
+    let table: Vec<_> = TABLE
+        .iter()
+        .map(|entry| {
+            json!({ "name": entry.name, "finding": entry.finding, "doc": entry.doc, "reason": entry.reason })
+        })
+        .collect();
+    Json(json!({ "behaviors": names(&server.behaviors()), "known": table }))
+}
+
+/// `PUT /_testbed/behaviors` with `{"behaviors": ["flip-bit", "stall:2s"]}`: these and no others, for calls to come.
+pub(crate) async fn set_behaviors(
+    State(server): State<Arc<Server>>,
+    Body(body): Body,
+) -> Result<Json<Value>, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Wanted {
+        behaviors: Vec<String>,
+    }
+    let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| {
+        Refusal::Meaning(format!(
+            r#"the body must be {{"behaviors": ["NAME[:RATE|:DURATION]", …]}}: {error}"#
+        ))
+    })?;
+    let list = wanted
+        .behaviors
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<Vec<Behavior>, _>>();
+    let list = list.and_then(|list| Behavior::check_list(&list).map(|()| list));
+    let list = list.map_err(|error| Refusal::Meaning(error.to_string()))?;
+    let answer = json!({ "behaviors": names(&list) });
+    server.set_behaviors(list);
+    Ok(Json(answer))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RowsQuery {
+    job_id: Option<String>,
+    stream: Option<u32>,
+}
+
+/// `GET /_testbed/rows?job_id=…&stream=…`: the manifest of a job's stream.
+pub(crate) async fn rows_of_job(
+    State(server): State<Arc<Server>>,
+    Query(query): Query<RowsQuery>,
+) -> Result<Response, Refusal> {
+    let job_id = query
+        .job_id
+        .ok_or_else(|| Refusal::Meaning("job_id is required".to_owned()))?;
+    let job = server
+        .jobs
+        .find(&job_id)
+        .ok_or(Refusal::NotFound("Invalid job_id"))?;
+    let view = View::new(
+        job.view.request.clone(),
+        super::rules::fibre(&server.config, job.view.request.source),
+    );
+    answer(&server, view, query.stream.unwrap_or(0), job.created).await
+}
+
+/// `POST /_testbed/rows?stream=…` with a configure body: the manifest that its job would have.
+pub(crate) async fn rows_of_request(
+    State(server): State<Arc<Server>>,
+    Query(query): Query<RowsQuery>,
+    Body(body): Body,
+) -> Result<Response, Refusal> {
+    let now = server.clock.now_s();
+    let view = configure::view(&body, &server.config, now)?;
+    answer(&server, view, query.stream.unwrap_or(0), now).await
+}
+
+async fn answer(
+    server: &Arc<Server>,
+    view: View,
+    stream: u32,
+    now: u64,
+) -> Result<Response, Refusal> {
+    // Recordings only grow at their end, so two seconds differ only for ranges that reach into the present.
+    let key = (format!("{:?}", view.request), stream, now);
+    let kept = server
+        .manifests
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .find(&key);
+    let list = match kept {
+        Some(list) => list,
+        None => {
+            // Hashing every row of a range takes long enough to hold up live streams of the same thread.
+            let computed = server
+                .scope
+                .tasks
+                .spawn_blocking(move || manifest(&view, stream, now));
+            let list = computed
+                .await
+                .map_err(|error| {
+                    Refusal::Internal(format!("failed to compute the manifest: {error}"))
+                })?
+                .map_err(|error| Refusal::Meaning(error.to_string()))?;
+            server
+                .manifests
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .keep(key, list.clone());
+            list
+        }
+    };
+    Ok(([(header::CONTENT_TYPE, "application/json")], list).into_response())
+}
+
+fn names(behaviors: &[Behavior]) -> Vec<String> {
+    behaviors.iter().map(ToString::to_string).collect()
+}

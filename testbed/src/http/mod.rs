@@ -1,0 +1,15 @@
+//! The REST API, as deployed, and the admin API that a real server does not have.
+
+mod admin;
+mod body;
+mod configure;
+mod manifests;
+mod pages;
+mod reads;
+mod refusal;
+mod router;
+mod rules;
+mod schema;
+
+pub(crate) use manifests::Manifests;
+pub(crate) use router::router;

@@ -1,0 +1,62 @@
+//! Why a request is refused, and the one place where that becomes a status and a body.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// One problem of a body, as FastAPI words it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Problem {
+    /// Kind, such as `missing` or `int_type`.
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    /// Where: `body`, then keys.
+    pub(crate) loc: Vec<String>,
+    pub(crate) msg: String,
+    /// What was found there.
+    pub(crate) input: Value,
+}
+
+/// A refused request.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Refusal {
+    /// 422 with FastAPI's list: the body does not have the schema.
+    Schema(Vec<Problem>),
+    /// 400: it has, but means nothing that can be served.
+    Meaning(String),
+    /// 404.
+    NotFound(&'static str),
+    /// 409.
+    Conflict(String),
+    /// 413.
+    TooLarge,
+    /// 500, where the real server fails.
+    Internal(String),
+    /// 503.
+    Unavailable(String),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let error =
+            |status, message: String| (status, Json(json!({ "error": message }))).into_response();
+        match self {
+            Self::Schema(problems) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Json(json!({ "detail": problems })),
+            )
+                .into_response(),
+            Self::Meaning(message) => error(StatusCode::BAD_REQUEST, message),
+            Self::NotFound(message) => error(StatusCode::NOT_FOUND, message.to_owned()),
+            Self::Conflict(message) => error(StatusCode::CONFLICT, message),
+            Self::TooLarge => error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the request body is too large".to_owned(),
+            ),
+            Self::Internal(message) => error(StatusCode::INTERNAL_SERVER_ERROR, message),
+            Self::Unavailable(message) => error(StatusCode::SERVICE_UNAVAILABLE, message),
+        }
+    }
+}

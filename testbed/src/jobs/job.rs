@@ -1,0 +1,58 @@
+//! One accepted configure: what it shows, where, and the state that its calls share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::calls::Calls;
+use crate::rows::Row;
+use crate::view::View;
+
+/// A job.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) slot: u16,
+    /// `<slot>-<sequence>`.
+    pub(crate) id: String,
+    pub(crate) port: u16,
+    pub(crate) view: View,
+    /// Epoch seconds of its creation; which recordings a historic job shows is settled then.
+    pub(crate) created: u64,
+    /// The line of the shared grid that is line 0 of a live job.
+    pub(crate) first_line: u64,
+    /// What configure answered, and `/metadata/{job_id}` repeats.
+    pub(crate) description: Value,
+    pub(crate) calls: Arc<Calls>,
+    /// Cancelled when the job is cleaned up or the testbed closes.
+    pub(crate) closing: CancellationToken,
+    pub(crate) extrema: Extrema,
+}
+
+/// Running extrema over a job. Values are not negative, so their bits are ordered as they are.
+#[derive(Debug)]
+pub(crate) struct Extrema {
+    least: AtomicU32,
+    greatest: AtomicU32,
+}
+
+impl Extrema {
+    pub(crate) fn new() -> Self {
+        Self {
+            least: AtomicU32::new(f32::INFINITY.to_bits()),
+            greatest: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes a row in and returns (minimum, maximum) so far.
+    pub(crate) fn take_in(&self, row: &Row) -> (f32, f32) {
+        let (least, greatest) = (row.least.to_bits(), row.greatest.to_bits());
+        let before = self.least.fetch_min(least, Ordering::Relaxed);
+        let above = self.greatest.fetch_max(greatest, Ordering::Relaxed);
+        (
+            f32::from_bits(before.min(least)),
+            f32::from_bits(above.max(greatest)),
+        )
+    }
+}

@@ -1,0 +1,107 @@
+//! A job's life: pod comes up, port answers, calls come and go, idle, cleaned up, slot free again.
+//!
+//! | state | port | `/metadata/{job_id}` | leaves when |
+//! | --- | --- | --- | --- |
+//! | starting | bound, refuses | 200 | its ready time has come |
+//! | running | answers | 200 | no call has been open for the idle time |
+//! | cleaning up | closed, connections say goodbye | 404 | the last connection is gone |
+//! | gone | free for the next job of the slot | 404 | |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpSocket;
+use tokio_util::task::TaskTracker;
+
+use super::job::Job;
+use crate::grpc;
+use crate::hash::{mix3, unit};
+use crate::limits::{BACKLOG, CONNECTION_GRACE};
+use crate::profile::Config;
+use crate::serve::Scope;
+use crate::server::Server;
+
+/// Runs a job to its end. Returns once its slot is free; bounded after `job.closing`.
+pub(crate) async fn run(server: Arc<Server>, job: Arc<Job>, socket: TcpSocket) {
+    // The job's own connections, so that its slot is freed only after the last is gone.
+    let connections = TaskTracker::new();
+    let scope = Scope {
+        tasks: connections.clone(),
+        closing: job.closing.clone(),
+        abort: server.scope.abort.child_token(),
+    };
+    let sequence = job
+        .id
+        .bytes()
+        .fold(0, |sum, byte| mix3(sum, u64::from(byte), 0));
+    tokio::select! {
+        () = job.closing.cancelled() => {}
+        () = start_and_serve(&server, &job, socket, &scope, ready_after(&server.config, sequence)) => {}
+    }
+    job.calls.close();
+    server.jobs.forget(job.slot);
+    job.closing.cancel();
+    connections.close();
+    if tokio::time::timeout(CONNECTION_GRACE * 2, connections.wait())
+        .await
+        .is_err()
+    {
+        scope.abort.cancel();
+        connections.wait().await;
+    }
+    server.jobs.release(job.slot);
+    tracing::debug!(job = job.id, "job cleaned up");
+}
+
+async fn start_and_serve(
+    server: &Arc<Server>,
+    job: &Arc<Job>,
+    socket: TcpSocket,
+    scope: &Scope,
+    ready: Duration,
+) {
+    tokio::time::sleep(ready).await;
+    let listener = match socket.listen(BACKLOG) {
+        Ok(listener) => listener,
+        Err(error) => {
+            // As with a pod that never comes up: the job is known and its port refuses.
+            tracing::warn!(job = job.id, port = job.port, %error, "failed to listen on a job's port");
+            return job
+                .calls
+                .idle(server.config.idle_cleanup, server.config.startup_grace)
+                .await;
+        }
+    };
+    tokio::select! {
+        () = grpc::serve(listener, server, job, scope) => {}
+        () = job.calls.watch_readers(server.config.stream_idle) => {}
+        () = job.calls.idle(server.config.idle_cleanup, server.config.startup_grace) => {}
+    }
+}
+
+/// How long a job's pod takes to come up: most are near the least time, few near the greatest.
+fn ready_after(config: &Config, sequence: u64) -> Duration {
+    let skewed = unit(mix3(config.seed, sequence, 0x4EAD)).powi(4);
+    config.ready_min + (config.ready_max - config.ready_min).mul_f64(skewed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_times_lie_in_the_observed_range() {
+        let config = Config::as_observed();
+        let mut times: Vec<_> = (0..1_000)
+            .map(|sequence| ready_after(&config, sequence))
+            .collect();
+        times.sort();
+        assert!(times[0] >= Duration::from_secs(6) && times[999] <= Duration::from_secs(21));
+        assert!(
+            times[500] < Duration::from_millis(7_300),
+            "{:?}",
+            times[500]
+        );
+        assert_eq!(ready_after(&Config::quick(), 5), Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,157 @@
+//! Accepts connections and serves each in its own task, for the REST API and for every job alike.
+//!
+//! Owns no state. A server ends in two steps: `closing` lets its connections say goodbye, for [`CONNECTION_GRACE`];
+//! `abort` drops them. Every task runs on the given tracker, so that whoever started a server can wait for its last one.
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::rt::Executor;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::limits::{CONNECTION_GRACE, MAX_CONNECTIONS, SEND_BUFFER};
+
+/// What a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1, and HTTP/2 for clients that begin with it.
+    Http,
+    /// HTTP/2 only, as gRPC has it.
+    Grpc,
+}
+
+/// Where a server's tasks live and how they end.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    pub(crate) tasks: TaskTracker,
+    pub(crate) closing: CancellationToken,
+    pub(crate) abort: CancellationToken,
+}
+
+/// Accepts until `scope.closing`, then closes the listener and leaves the connections to their tasks.
+///
+/// `service` makes the service of one connection; its token closes that connection when cancelled.
+pub(crate) async fn accept<M, S, B>(
+    listener: TcpListener,
+    protocol: Protocol,
+    scope: Scope,
+    service: M,
+) where
+    M: Fn(CancellationToken) -> S,
+    S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = scope.closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, or the client left before it was accepted: give others time to close theirs.
+                tracing::warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!(
+                limit = MAX_CONNECTIONS,
+                "connection refused: the server has as many as it may"
+            );
+            continue;
+        };
+        let close = scope.abort.child_token();
+        let service = service(close.clone());
+        let scope = scope.clone();
+        scope.tasks.clone().spawn(async move {
+            serve_connection(stream, protocol, scope, close, service).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve_connection<S, B>(
+    stream: TcpStream,
+    protocol: Protocol,
+    scope: Scope,
+    close: CancellationToken,
+    service: S,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "failed to switch off Nagle's algorithm");
+    }
+    let executor = ScopeExecutor {
+        tasks: scope.tasks.clone(),
+        close: close.clone(),
+    };
+    let mut builder = Builder::new(executor);
+    builder.http1().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_send_buf_size(SEND_BUFFER);
+    if protocol == Protocol::Grpc {
+        builder = builder.http2_only();
+    }
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        biased;
+        () = close.cancelled() => return,
+        ended = connection.as_mut() => ended,
+        () = scope.closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let goodbye = tokio::time::timeout(CONNECTION_GRACE, connection.as_mut());
+            tokio::select! {
+                () = close.cancelled() => return,
+                ended = goodbye => ended.unwrap_or(Ok(())),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+}
+
+/// Runs what hyper spawns for a connection: on the scope's tracker, and no longer than the connection may live.
+#[derive(Debug, Clone)]
+struct ScopeExecutor {
+    tasks: TaskTracker,
+    close: CancellationToken,
+}
+
+impl<F> Executor<F> for ScopeExecutor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let close = self.close.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = close.cancelled() => {}
+                _ = future => {}
+            }
+        });
+    }
+}
