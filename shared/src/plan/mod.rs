@@ -10,6 +10,7 @@ pub mod error_kind;
 pub mod expr;
 pub mod form;
 pub mod model;
+pub mod nearest;
 pub mod problem;
 
 pub use error_kind::ErrorKind;
