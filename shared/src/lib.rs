@@ -2,8 +2,12 @@
 //!
 //! Everything here is pure and synchronous except [`shutdown`], [`telemetry`] and [`clock`]. Only [`wire`] knows protobuf.
 
+pub mod backoff;
+pub mod clock;
 pub mod digest;
 pub mod error;
 pub mod exit_code;
 pub mod id;
 pub mod metric;
+pub mod rng;
+pub mod shutdown;
