@@ -2,24 +2,25 @@
 //!
 //! A driver does one try of one stage, and nothing else: retries, polls, `expect`, `save`, time-outs and the trace are the
 //! session runner's, written once. A driver owns the protocol: it renders its templates from the scope, speaks to the server,
-//! measures what only it can see (connects, first bytes, gaps between messages) through a [`StageMeter`], and returns [`Results`].
+//! measures what only it can see (connects, first bytes, gaps between messages) through a [`Meter`], and returns [`Results`].
 //! A stream's default time-outs (30 s to the first message, 60 s between two, if the stage has no `timeout`) are the driver's.
 //!
 //! Every session lives on one single-threaded runtime, so nothing here is `Send`, and dropping the future of
 //! [`Driver::run`] cancels the try for real: the call is reset at the server, what was measured until then is kept.
 
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use testmesh_shared::plan::expr::{Scope, Value};
 use testmesh_shared::plan::{ErrorKind, Stage};
-use testmesh_shared::plan::expr::Scope;
+use tokio::time::Instant;
 
 use super::connections::Connections;
 use super::limits;
 use super::message::Encoded;
-use crate::recorder::StageMeter;
 
 /// One stage's driver, read from the plan and ready to run any number of times.
 pub trait Driver: fmt::Debug + Send + Sync {
@@ -46,15 +47,85 @@ pub struct Attempt<'a> {
     /// The stage: its `integrity`, `stall` and the results that its expressions read.
     pub stage: &'a Stage,
     /// The values that templates and expressions of this stage see.
-    pub scope: &'a Scope,
+    pub scope: &'a Scope<'a>,
     /// The connections of this session, its virtual user and its worker.
     pub connections: &'a Connections,
     /// Where measurements of this stage go.
-    pub meter: &'a StageMeter,
+    pub meter: &'a dyn Meter,
+    /// The session's index in its scenario, over all agents: the witness of rows that it saw.
+    pub session: u64,
     /// The `traceparent` that outgoing requests carry.
     pub traceparent: &'a str,
     /// When the run started: `wait: { at: D }` counts from here.
-    pub run_started: tokio::time::Instant,
+    pub run_started: Instant,
+}
+
+/// Where a driver records what it sees. Bound to one scenario and stage; recording is cheap and never waits.
+///
+/// Measurements belong to the second in which the stage started, those of messages to the second in which they arrived.
+pub trait Meter: fmt::Debug {
+    /// `stage_connect`: name look-up, TCP and TLS until the connection can be used.
+    fn connect(&self, took: Duration);
+    /// `stage_first_byte`: from the request's start to its response's headers.
+    fn first_byte(&self, took: Duration);
+    /// `stage_status`: counts one answer with this HTTP or gRPC status.
+    fn status(&self, status: i64);
+    /// `stream_first_message`: from the call's start to its first message, which came at `at`.
+    fn first_message(&self, at: Instant, took: Duration);
+    /// `stream_messages`, `stream_rows`, `stream_bytes`: what arrived at `at`. The driver reads the clock once for all
+    /// messages that it finds at the same time.
+    fn messages(&self, at: Instant, messages: u64, rows: u64, bytes: u64);
+    /// `stream_gap`: so many times this much time lay between two messages, the last of which came at `at`.
+    fn gap(&self, at: Instant, gap: Duration, times: u64);
+    /// `stream_stall`: a gap over the stage's `stall` that ended at `at`.
+    fn stall(&self, at: Instant, gap: Duration);
+    /// `stream_latency` of what came at `at`.
+    fn latency(&self, at: Instant, latency: Duration);
+    /// `stream_duration`: from the first message to the stream's end.
+    fn stream_duration(&self, took: Duration);
+    /// `streams_open`: a stream had its first message at `at`.
+    fn stream_opened(&self, at: Instant);
+    /// `streams_open`: an opened stream ended at `at`. Called exactly once for each [`Meter::stream_opened`].
+    fn stream_closed(&self, at: Instant);
+    /// `integrity_*`: rows since the last call.
+    fn integrity(&self, rows: &RowCounts);
+    /// A row for `truth: agree`. The worker collapses equal rows of its sessions; `verified`, `mismatched` and
+    /// `unwitnessed` of these rows are the coordinator's to count.
+    fn agree_row(&self, group: &Rc<str>, key: &RowKey, digest: u64, session: u64);
+    /// A whole stream for `truth: agree` with `of: stream`: the XXH3-128 of its payload.
+    fn agree_stream(&self, group: &Rc<str>, digest: u128, rows: u64, session: u64);
+    /// Counts something that could not be kept or recorded, by its name in `Batch.losses`.
+    fn loss(&self, what: &'static str, count: u64);
+}
+
+/// Rows by what the integrity check found. `missing`, `repeated` and `reordered` stand beside the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowCounts {
+    /// Rows equal to their truth; without a truth, rows in sequence.
+    pub verified: u64,
+    /// Numbers of the sequence that never came.
+    pub missing: u64,
+    /// Numbers that came again.
+    pub repeated: u64,
+    /// Numbers that came late.
+    pub reordered: u64,
+    /// Rows that differ from their truth, or that could not be cut from their message.
+    pub mismatched: u64,
+    /// Rows whose named truth could not be read.
+    pub unverified: u64,
+    /// Streams that this call counts: 1 with a stream's last call, else 0.
+    pub streams: u64,
+    /// Payload bytes that were checksummed.
+    pub bytes: u64,
+}
+
+/// Which row of a stream: what rows of different sessions are matched by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowKey {
+    /// Integer fields.
+    Number(i64),
+    /// Strings, and everything else in its printed form.
+    Text(Box<str>),
 }
 
 /// What a try gave to the stage's expressions.
@@ -84,6 +155,52 @@ pub enum Body {
     Message(Encoded),
 }
 
+impl Body {
+    /// The body as `body` in expressions.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not JSON, or not the message that they should be; as the rest of a sentence.
+    pub fn value(&self) -> Result<Value, String> {
+        match self {
+            Self::None => Ok(Value::NULL),
+            Self::Bytes(bytes) => Value::from_json_slice(bytes).map_err(|error| format!("is not JSON: {error}")),
+            Self::Message(message) => message.to_value().map_err(|error| format!("is not the message declared: {error}")),
+        }
+    }
+
+    /// The body as `text` in expressions.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not UTF-8; as the rest of a sentence.
+    pub fn text(&self) -> Result<Value, String> {
+        match self {
+            Self::None => Ok("".into()),
+            Self::Bytes(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => Ok(text.into()),
+                Err(error) => Err(format!("is not UTF-8: {error}")),
+            },
+            Self::Message(_) => self.value().map(|value| value.to_string().into()),
+        }
+    }
+}
+
+/// Headers as expressions see them: a map by lower-case names; values of one name are joined with `, `.
+fn headers_value(headers: &[(Box<str>, Box<str>)]) -> Value {
+    let mut joined: Vec<(&str, String)> = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        match joined.iter_mut().find(|(known, _)| *known == &**name) {
+            Some((_, known)) => {
+                known.push_str(", ");
+                known.push_str(value);
+            }
+            None => joined.push((name, value.to_string())),
+        }
+    }
+    Value::map(joined.into_iter().map(|(name, value)| (name, value.into())))
+}
+
 /// What `stream` is in expressions.
 #[derive(Debug, Clone)]
 pub struct StreamResults {
@@ -103,6 +220,27 @@ pub struct StreamResults {
     pub digest: Option<u128>,
     /// From the first message to the end.
     pub duration: Duration,
+}
+
+impl StreamResults {
+    /// As `stream` in expressions: durations are seconds, digests lower-case hex.
+    ///
+    /// # Errors
+    ///
+    /// If the first or last message is not what it should be; as the rest of a sentence.
+    pub fn value(&self) -> Result<Value, String> {
+        let mut fields = vec![
+            ("messages", self.messages.into()),
+            ("rows", self.rows.into()),
+            ("bytes", self.bytes.into()),
+            ("first", self.first.value()?),
+            ("last", self.last.value()?),
+            ("status", self.status.map_or(Value::NULL, Value::from)),
+            ("duration", self.duration.as_secs_f64().into()),
+        ];
+        fields.push(("digest", self.digest.map_or(Value::NULL, |digest| format!("{digest:032x}").into())));
+        Ok(Value::map(fields))
+    }
 }
 
 /// Why a try failed: data, not a program's failure. The kind and code are metric labels, the message is for people.
@@ -165,6 +303,22 @@ pub struct Evidence {
 }
 
 impl Results {
+    /// Lends the results to expressions: each is converted when one first reads it.
+    pub fn show_in(&self, scope: &mut Scope<'_>) {
+        if let Some(status) = self.status {
+            scope.set("status", status);
+        }
+        let headers = self.headers.clone();
+        scope.set_lazy("headers", move || Ok(headers_value(&headers)));
+        let body = self.body.clone();
+        scope.set_lazy("text", move || body.text());
+        let body = self.body.clone();
+        scope.set_lazy("body", move || body.value());
+        if let Some(stream) = self.stream.clone() {
+            scope.set_lazy("stream", move || stream.value());
+        }
+    }
+
     /// What a finding shows of this answer, should an expression find it wanting.
     #[must_use]
     pub fn evidence(&self) -> Evidence {

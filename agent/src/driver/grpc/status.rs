@@ -1,0 +1,139 @@
+//! How a gRPC call ended, as its server says.
+
+use http::{HeaderMap, StatusCode};
+use testmesh_shared::plan::ErrorKind;
+
+use crate::driver::contract::StageError;
+
+/// A gRPC status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// 0 is OK.
+    pub(crate) code: i32,
+    /// What the server says about it.
+    pub(crate) message: String,
+}
+
+/// Names of the codes 0 to 16, as plans write them.
+const NAMES: [&str; 17] = [
+    "ok",
+    "cancelled",
+    "unknown",
+    "invalid_argument",
+    "deadline_exceeded",
+    "not_found",
+    "already_exists",
+    "permission_denied",
+    "resource_exhausted",
+    "failed_precondition",
+    "aborted",
+    "out_of_range",
+    "unimplemented",
+    "internal",
+    "unavailable",
+    "data_loss",
+    "unauthenticated",
+];
+
+pub(crate) const OK: i32 = 0;
+const DEADLINE_EXCEEDED: i32 = 4;
+const UNAVAILABLE: i32 = 14;
+
+/// The code of that name.
+pub(crate) fn code_of(name: &str) -> Option<i32> {
+    NAMES.iter().position(|known| *known == name).and_then(|code| i32::try_from(code).ok())
+}
+
+/// Every name, for hints.
+pub(crate) fn names() -> &'static [&'static str] {
+    &NAMES
+}
+
+/// An answer that is not gRPC: what is known before it has a place.
+#[derive(Debug)]
+pub(crate) struct NotGrpc {
+    status: StatusCode,
+    content_type: String,
+}
+
+impl NotGrpc {
+    /// As a stage's failure: `at` is the call and its server.
+    pub(crate) fn at(&self, at: &str) -> StageError {
+        let (kind, code) = match self.status.as_u16() {
+            // What proxies answer for a server that is not there.
+            429 | 502 | 503 | 504 => (ErrorKind::Unavailable, "http_status"),
+            200 => (ErrorKind::Protocol, "not_grpc"),
+            _ => (ErrorKind::Protocol, "http_status"),
+        };
+        let Self { status, content_type } = self;
+        let message = format!("{at} answered HTTP {status} with content type `{content_type}` instead of gRPC");
+        StageError::new(kind, message).with_code(code).with_status(i64::from(status.as_u16()))
+    }
+}
+
+impl Status {
+    /// What an answer's headers say: nothing yet, or the status of an answer without messages.
+    pub(crate) fn of_headers(status: StatusCode, headers: &HeaderMap) -> Result<Option<Self>, NotGrpc> {
+        let content_type = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+        let is_grpc = content_type.is_some_and(|value| value.starts_with(b"application/grpc"));
+        match Self::of_trailers(headers) {
+            Some(found) => Ok(Some(found)),
+            None if is_grpc && status == StatusCode::OK => Ok(None),
+            None => Err(NotGrpc {
+                status,
+                content_type: String::from_utf8_lossy(content_type.unwrap_or_default()).into_owned(),
+            }),
+        }
+    }
+
+    /// What `grpc-status` and `grpc-message` say, if they are there.
+    pub(crate) fn of_trailers(headers: &HeaderMap) -> Option<Self> {
+        // tonic undoes the percent encoding of the message.
+        let status = tonic::Status::from_header_map(headers)?;
+        Some(Self { code: status.code().into(), message: status.message().to_owned() })
+    }
+
+    /// The name that plans use.
+    pub(crate) fn name(&self) -> &'static str {
+        usize::try_from(self.code).ok().and_then(|code| NAMES.get(code)).copied().unwrap_or("unknown")
+    }
+
+    /// What the stage fails with, unless it is OK or the plan reads or accepts it.
+    pub(crate) fn failure(&self) -> Option<StageError> {
+        let kind = match self.code {
+            OK => return None,
+            UNAVAILABLE => ErrorKind::Unavailable,
+            DEADLINE_EXCEEDED => ErrorKind::Timeout,
+            _ => ErrorKind::Status,
+        };
+        let text = match self.message.as_str() {
+            "" => format!("status {}", self.name()),
+            message => format!("status {}: {message}", self.name()),
+        };
+        Some(StageError::new(kind, text).with_code(self.name()).with_status(i64::from(self.code)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_have_the_kinds_that_retries_name() {
+        let kind = |code| Status { code, message: String::new() }.failure().map(|failure| failure.kind);
+        assert_eq!(kind(0), None);
+        assert_eq!(kind(14), Some(ErrorKind::Unavailable));
+        assert_eq!(kind(4), Some(ErrorKind::Timeout));
+        assert_eq!(kind(5), Some(ErrorKind::Status));
+        assert_eq!(code_of("not_found"), Some(5));
+        assert_eq!(code_of("lost"), None);
+    }
+
+    #[test]
+    fn answers_that_are_not_grpc_are_told_apart() {
+        let html = HeaderMap::from_iter([(http::header::CONTENT_TYPE, "text/html".parse().expect("a value"))]);
+        let kind = |status| Status::of_headers(status, &html).map_err(|error| error.at("x").kind);
+        assert_eq!(kind(StatusCode::BAD_GATEWAY), Err(ErrorKind::Unavailable));
+        assert_eq!(kind(StatusCode::OK), Err(ErrorKind::Protocol));
+    }
+}
