@@ -1,0 +1,3 @@
+//! Everything a user sees: help, summaries, reports, messages about bad plans, and the command line as a process.
+mod fixture;
+mod reports;
