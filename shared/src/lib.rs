@@ -11,3 +11,4 @@ pub mod id;
 pub mod metric;
 pub mod rng;
 pub mod shutdown;
+pub mod telemetry;
