@@ -30,7 +30,14 @@ fn passed(stage: &str) -> Labels {
 
 /// A wave that is the same on every machine.
 fn wave(index: u32, size: f64) -> f64 {
-    size * (1.0 + 0.25 * (f64::from(index) / 5.0).sin() + 0.1 * (f64::from(index) * 1.7).cos())
+    short(
+        size * (1.0 + 0.25 * (f64::from(index) / 5.0).sin() + 0.1 * (f64::from(index) * 1.7).cos()),
+    )
+}
+
+/// Few enough digits to be the same after a way through JSON.
+fn short(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 fn over_time(metric: &str, labels: Labels, seconds: u32, columns: &[(&str, f64)]) -> Series {
@@ -111,11 +118,11 @@ fn series(seconds: u32) -> Vec<Series> {
 
 fn trend(name: &str, labels: Labels, p50: f64) -> MetricRow {
     let percentiles = Percentiles {
-        p50: Some(p50),
-        p90: Some(p50 * 1.8),
-        p95: Some(p50 * 2.2),
-        p99: Some(p50 * 3.4),
-        p999: Some(p50 * 3.9),
+        p50: Some(short(p50)),
+        p90: Some(short(p50 * 1.8)),
+        p95: Some(short(p50 * 2.2)),
+        p99: Some(short(p50 * 3.4)),
+        p999: Some(short(p50 * 3.9)),
     };
     MetricRow {
         name: name.to_owned(),
@@ -123,10 +130,10 @@ fn trend(name: &str, labels: Labels, p50: f64) -> MetricRow {
         unit: "seconds".to_owned(),
         labels,
         count: 140,
-        sum: Some(p50 * 170.0),
-        min: Some(p50 * 0.5),
-        max: Some(p50 * 4.0),
-        mean: Some(p50 * 1.2),
+        sum: Some(short(p50 * 170.0)),
+        min: Some(short(p50 * 0.5)),
+        max: Some(short(p50 * 4.0)),
+        mean: Some(short(p50 * 1.2)),
         percentiles,
     }
 }
@@ -155,10 +162,10 @@ fn stage(name: &str, site: Option<&str>, runs: u64, p50: f64) -> Stage {
         errors: BTreeMap::new(),
         status: BTreeMap::from([("200".to_owned(), runs)]),
         duration: StageDuration {
-            p50: Some(p50),
-            p95: Some(p50 * 2.2),
-            p99: Some(p50 * 3.4),
-            max: Some(p50 * 4.0),
+            p50: Some(short(p50)),
+            p95: Some(short(p50 * 2.2)),
+            p99: Some(short(p50 * 3.4)),
+            max: Some(short(p50 * 4.0)),
         },
     }
 }
@@ -212,7 +219,7 @@ fn slow(index: u32) -> SlowSession {
             "tokyo"
         }
         .to_owned(),
-        duration: configure + watch + gone + 0.1,
+        duration: short(configure + watch + gone + 0.1),
         stages: vec![
             stage("configure", configure),
             stage("watch", watch),
@@ -342,6 +349,18 @@ fn evidence(index: u64, at: f64) -> Evidence {
         at: Some(at),
         detail: None,
     }
+}
+
+/// `report` with only so many points in each series: enough for a snapshot.
+pub(crate) fn brief(mut report: Report, points: usize) -> Report {
+    for series in &mut report.series {
+        series.at.truncate(points);
+        series
+            .values
+            .values_mut()
+            .for_each(|values| values.truncate(points));
+    }
+    report
 }
 
 /// A run whose data was wrong, whose server was slow, and which says so.

@@ -318,7 +318,7 @@ fn fixed(report: &Report, title: &str, note: &str, metrics: &[Fixed]) -> Markup 
             }
         });
     let lines = lines.collect::<Vec<_>>();
-    let note = if one {
+    let note = if one && !x.is_empty() {
         format!("{note} · all {}", lines[0].label)
     } else {
         note.to_owned()

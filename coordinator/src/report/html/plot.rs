@@ -43,6 +43,39 @@ impl Measure {
             Self::Count | Self::PerSecond => "number",
         }
     }
+
+    /// What ticks should be round in: sizes are round in powers of 1,024.
+    fn grain(self, most: f64) -> f64 {
+        match self {
+            Self::BytesPerSecond if most > 1.0 => 1_024f64.powf((most.log2() / 10.0).floor()),
+            Self::Seconds | Self::BytesPerSecond | Self::Count | Self::PerSecond => 1.0,
+        }
+    }
+
+    /// The axis of values up to `most`, with room above them for names.
+    fn scale(self, most: f64) -> Scale {
+        let grain = self.grain(most);
+        let Scale::Linear { from, to } = Scale::from_zero(most * 1.06 / grain, 4.0) else {
+            return Scale::from_zero(most, 4.0);
+        };
+        Scale::Linear {
+            from: from * grain,
+            to: to * grain,
+        }
+    }
+
+    fn ticks(self, up: Scale) -> Vec<f64> {
+        let Scale::Linear { from, to } = up else {
+            return up.ticks(5.0);
+        };
+        let grain = self.grain(to);
+        let ticks = Scale::Linear {
+            from: from / grain,
+            to: to / grain,
+        }
+        .ticks(5.0);
+        ticks.into_iter().map(|tick| tick * grain).collect()
+    }
 }
 
 /// What the horizontal axis is.
@@ -149,7 +182,7 @@ impl Plot {
             .flat_map(|line| line.values.iter().flatten())
             .copied()
             .fold(0.0, f64::max);
-        let up = self.up.unwrap_or_else(|| Scale::from_zero(most, 4.0));
+        let up = self.up.unwrap_or_else(|| self.measure.scale(most));
         let empty = self
             .lines
             .iter()
@@ -190,7 +223,7 @@ impl Plot {
     fn vertical_labels(&self, up: Scale) -> Markup {
         html! {
             div.y-axis {
-                @for tick in up.ticks(5.0) {
+                @for tick in self.measure.ticks(up) {
                     span style=(format!("bottom:{:.2}%", up.place(tick) * 100.0)) { (self.measure.show(tick)) }
                 }
             }
@@ -218,7 +251,7 @@ impl Plot {
             (Across::Other(_), Scale::Nines { .. }) => across
                 .ticks(6.0)
                 .into_iter()
-                .map(|tick| (tick, format!("p{}", format::number(tick * 100.0))))
+                .map(|tick| (tick, percentile(tick)))
                 .collect(),
             (Across::Other(_), _) => across
                 .ticks(6.0)
@@ -239,7 +272,7 @@ impl Plot {
                 (to - from).max(0.0)
             );
         }
-        for tick in up.ticks(5.0) {
+        for tick in self.measure.ticks(up) {
             let y = down(up, tick);
             let _ = write!(out, r#"<path class="grid" d="M0 {y:.1}H1000"/>"#);
         }
@@ -323,6 +356,11 @@ fn thin_one(chunk: &[Option<f64>], how: Thin) -> Option<f64> {
             (count > 0.0).then(|| sum / count)
         }
     }
+}
+
+/// The name of a percentile with all its nines: `p99.99`.
+pub(super) fn percentile(share: f64) -> String {
+    format!("p{}", (share * 1e5).round() / 1e3)
 }
 
 /// A time of the run: seconds in short runs, minutes and seconds in long ones.

@@ -92,7 +92,7 @@ impl Scale {
             Self::Linear { from, to } => steps(from, to, round_step((to - from) / wanted)),
             Self::Log { from, to } => decades(from, to, wanted),
             Self::Nines { nines } => {
-                let all: [f64; 7] = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999];
+                let all: [f64; 6] = [0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999];
                 all.into_iter()
                     .filter(|share| -(1.0 - share).log10() <= nines + 1e-9)
                     .collect()

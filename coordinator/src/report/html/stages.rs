@@ -1,6 +1,6 @@
 //! Stages in numbers and shapes: the latency table, percentile curves and histograms.
 use super::over_time::{PALETTE, name};
-use super::plot::{Across, Line, Mark, Measure, Plot, Shape};
+use super::plot::{Across, Line, Mark, Measure, Plot, Shape, percentile};
 use super::scale::Scale;
 use crate::report::format;
 use crate::report::model::{Distribution, Extras, MetricRow, Report, Stage};
@@ -36,7 +36,7 @@ pub(super) fn table(report: &Report) -> Markup {
                 tbody { @for stage in merged { (row(stage, scale)) } }
             } }
         }
-        @if report.sites.len() > 1 { (by_site(report, scale)) }
+        @if report.sites.len() > 1 && !merged.is_empty() { (by_site(report, scale)) }
     }
 }
 
@@ -219,10 +219,7 @@ fn curves(title: &str, shapes: &[&Distribution]) -> Markup {
     } else {
         "logarithmic".to_owned()
     };
-    let x_labels = x
-        .iter()
-        .map(|share| format!("p{}", format::number((share * 1e7).round() / 1e5)))
-        .collect();
+    let x_labels = x.iter().map(|share| percentile(*share)).collect();
     let across = Across::Other(across);
     let (bands, marks) = (Vec::new(), Vec::new());
     Plot {
@@ -253,14 +250,7 @@ fn histogram(report: &Report, shape: &Distribution) -> Markup {
         bounds().fold(f64::INFINITY, f64::min) * 0.97,
         bounds().fold(0.0, f64::max) * 1.03,
     );
-    let mut counts = vec![0u64; usize::try_from(BARS).unwrap_or(1)];
-    for (bound, count) in &shape.buckets {
-        let place = (scale.place(*bound) * f64::from(BARS)).floor();
-        // `place` is between 0 and BARS.
-        let index: usize = format!("{place:.0}").parse().unwrap_or(0);
-        let last = counts.len() - 1;
-        counts[index.min(last)] += count;
-    }
+    let counts = spread(shape, scale);
     let edge = |index: u32| scale.value(f64::from(index) / f64::from(BARS));
     let x: Vec<f64> = (0..BARS)
         .map(|index| scale.value((f64::from(index) + 0.5) / f64::from(BARS)))
@@ -274,10 +264,7 @@ fn histogram(report: &Report, shape: &Distribution) -> Markup {
             )
         })
         .collect();
-    let values = counts
-        .iter()
-        .map(|count| Some(format::as_f64(*count)))
-        .collect();
+    let values = counts.into_iter().map(Some).collect();
     let what = shape.metric.replace('_', " ");
     let lines = vec![Line {
         label: "measurements".to_owned(),
@@ -298,6 +285,32 @@ fn histogram(report: &Report, shape: &Distribution) -> Markup {
         marks: marks(report, shape),
     }
     .render()
+}
+
+/// Divides each bucket's count among the bars that it reaches over. Buckets are not told where they begin: as wide as is
+/// usual among them, and never below the one before.
+fn spread(shape: &Distribution, scale: Scale) -> Vec<f64> {
+    let ratios = shape
+        .buckets
+        .windows(2)
+        .map(|pair| pair[1].0 / pair[0].0.max(1e-9));
+    let mut ratios: Vec<f64> = ratios
+        .filter(|ratio| ratio.is_finite() && *ratio > 1.0)
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    let usual = ratios.get(ratios.len() / 2).copied().unwrap_or(1.001);
+    let mut before: f64 = 0.0;
+    let mut bars = vec![0.0; usize::try_from(BARS).unwrap_or(1)];
+    for (bound, count) in &shape.buckets {
+        let begin = scale.place(before.max(bound / usual)) * f64::from(BARS);
+        let end = (scale.place(*bound) * f64::from(BARS)).max(begin + 1e-6);
+        before = *bound;
+        for (bar, left) in bars.iter_mut().zip(0..BARS) {
+            let overlap = end.min(f64::from(left + 1)) - begin.max(f64::from(left));
+            *bar += format::as_f64(*count) * (overlap / (end - begin)).max(0.0);
+        }
+    }
+    bars
 }
 
 fn marks(report: &Report, shape: &Distribution) -> Vec<Mark> {
