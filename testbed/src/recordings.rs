@@ -70,6 +70,11 @@ pub(crate) fn next_after(second: u64, now: u64) -> Option<u64> {
     })
 }
 
+/// Whether a range lies in the fixed day, whose recordings never change.
+pub(crate) fn is_fixed(start: u64, end: u64) -> bool {
+    start >= FIXED_START && end <= FIXED_END
+}
+
 /// Whether anything in `start..end` is recorded.
 pub(crate) fn any_within(start: u64, end: u64, now: u64) -> bool {
     !within(start, end, now, 1).is_empty()

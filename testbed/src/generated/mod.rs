@@ -1,8 +1,18 @@
 //! The wire types of `proto/pandadatastream.proto`, generated and checked in: building needs no `protoc`.
+//!
+//! `tests/it/bootstrap.rs` regenerates them and fails on any difference.
 
+/// Package `pandadatastream`: what a job serves.
 #[expect(
     missing_docs,
-    reason = "generated; the proto's comments are the documentation"
+    reason = "generated: the proto's comments are the documentation"
 )]
-#[expect(clippy::all, reason = "generated")]
-pub mod pandadatastream;
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    reason = "generated"
+)]
+pub mod pandadatastream {
+    include!("pandadatastream.rs");
+}

@@ -328,7 +328,8 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.span.record("rows", self.sent);
+        self.span
+            .record("rows", i64::try_from(self.sent).unwrap_or(i64::MAX));
     }
 }
 

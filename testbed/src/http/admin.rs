@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::configure;
 use super::refusal::Refusal;
 use crate::behavior::{Behavior, TABLE};
-use crate::recordings::{FIXED_END, FIXED_START};
+use crate::recordings::{self, FIXED_END, FIXED_START};
 use crate::rows::manifest;
 use crate::server::Server;
-use crate::view::View;
+use crate::view::{Source, View};
 
 /// `GET /_testbed`: what is going on.
 pub(crate) async fn status(State(server): State<Arc<Server>>) -> Json<Value> {
@@ -115,8 +115,11 @@ async fn answer(
     stream: u32,
     now: u64,
 ) -> Result<Response, Refusal> {
-    // Recordings only grow at their end, so two seconds differ only for ranges that reach into the present.
-    let key = (format!("{:?}", view.request), stream, now);
+    let seen_at = match view.request.source {
+        Source::Historic { start, end } if recordings::is_fixed(start, end) => 0,
+        Source::Historic { .. } | Source::Live => now,
+    };
+    let key = (format!("{:?}", view.request), stream, seen_at);
     let kept = server
         .manifests
         .lock()

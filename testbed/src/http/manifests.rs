@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::limits::MANIFESTS_KEPT;
 
-/// Identifies a manifest: the request it answers, its stream, and the day's recordings that it saw.
+/// Identifies a manifest: the request it answers, its stream, and when its recordings were looked up (0 if it does not
+/// matter).
 pub(crate) type Key = (String, u32, u64);
 
 /// The last few manifests, oldest first.

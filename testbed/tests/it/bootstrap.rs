@@ -1,6 +1,6 @@
 //! The generated code is what the proto says: regenerates it without `protoc` and compares.
 //!
-//! `TESTMESH_GENERATE=1 cargo test -p testmesh-testbed --test it bootstrap` writes it instead.
+//! `TESTMESH_REGENERATE=1 cargo test -p testmesh-testbed --test it bootstrap` writes it instead.
 
 use std::path::Path;
 
@@ -22,12 +22,12 @@ fn generated_code_is_current() {
     let fresh = std::fs::read_to_string(out.join(FILE)).unwrap();
     std::fs::remove_dir_all(&out).unwrap();
     let checked_in = root.join("src/generated").join(FILE);
-    if std::env::var_os("TESTMESH_GENERATE").is_some() {
+    if std::env::var_os("TESTMESH_REGENERATE").is_some() {
         std::fs::write(&checked_in, &fresh).unwrap();
     }
     let current = std::fs::read_to_string(&checked_in).unwrap();
     assert!(
         current == fresh,
-        "src/generated/{FILE} is stale: run this test with TESTMESH_GENERATE=1"
+        "src/generated/{FILE} is stale: run this test with TESTMESH_REGENERATE=1"
     );
 }
