@@ -1,7 +1,16 @@
 //! What a driver brings to the plan format: its keys, and how they are read.
+//!
+//! Adding a driver is one file with its [`DriverForm`] and its [`DriverStage`], and one line in the
+//! agent's table of drivers.
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::item::Item;
+use super::keys::{Form, Keys, State};
+use super::model::Integrity;
+use super::problem::ProblemCode;
 
 /// What a driver read from one stage.
 pub trait DriverStage: Any + Debug + Send + Sync {
@@ -13,6 +22,20 @@ pub trait DriverStage: Any + Debug + Send + Sync {
     fn streams(&self) -> bool {
         false
     }
+
+    /// Names that `expect`, `until` and `save` of the stage may read, besides `elapsed`.
+    fn results(&self) -> &'static [&'static str];
+
+    /// Checks that the stage's stream has the fields that `integrity` names. `item` is the value of
+    /// `integrity`; fields know their own places.
+    fn check_integrity(&self, integrity: &Integrity, item: Item<'_>) {
+        let _ = integrity;
+        item.problem(
+            ProblemCode::Conflict,
+            "this stage has no stream whose rows could be verified",
+            "remove `integrity`, or move it to a stage with a stream",
+        );
+    }
 }
 
 /// One driver's part of the plan format.
@@ -20,4 +43,40 @@ pub trait DriverStage: Any + Debug + Send + Sync {
 pub struct DriverForm {
     /// The key in a stage, and in a target: `http`.
     pub name: &'static str,
+    /// What the driver does, for the reference.
+    pub doc: &'static str,
+    /// Whether this build runs it; of one that it does not, nothing else is read.
+    pub state: State,
+    /// What stands behind its key in a stage.
+    pub stage: Form,
+    /// The keys of its targets, its own name among them; `None`: it has no targets.
+    pub target: Option<&'static Keys>,
+    /// Reads the value behind its key in a stage; `None` if that gave problems.
+    pub read: fn(Item<'_>) -> Option<Box<dyn DriverStage>>,
+    /// Reads a whole target; `None` if that gave problems.
+    pub read_target: fn(Item<'_>) -> Option<Arc<dyn Any + Send + Sync>>,
 }
+
+impl DriverForm {
+    /// A driver that is known by name only.
+    #[must_use]
+    pub const fn not_yet(name: &'static str, doc: &'static str) -> Self {
+        Self {
+            name,
+            doc,
+            state: State::NotYet,
+            stage: Form::Value,
+            target: None,
+            read: |_| None,
+            read_target: |_| None,
+        }
+    }
+}
+
+/// Drivers of later issues, known by name.
+pub static NOT_YET: [DriverForm; 4] = [
+    DriverForm::not_yet("mongodb", "Reads and writes documents."),
+    DriverForm::not_yet("amqp", "Publishes and consumes messages."),
+    DriverForm::not_yet("kubernetes", "Reads and waits for resources."),
+    DriverForm::not_yet("browser", "Drives a page that stays for the session."),
+];

@@ -1,23 +1,35 @@
 //! The plan: what a user writes, and what coordinator and agents run.
 //!
 //! A plan is read in three steps, each in files of its own: text to a tree with positions
-//! (`yaml`), the tree checked against one table of keys (`keys`, `table`), and the tree read
-//! into a [`Plan`] or into every [`Problem`] it has. The same table drives the JSON
-//! Schema and the reference. Expressions are compiled while reading
-//! ([`expr`]). Nothing here does I/O.
+//! (`yaml`), the tree checked against one table of keys ([`keys`], `table`), and the tree read
+//! into a [`Plan`] or into every [`Problem`] it has (`read`). The same table drives the JSON
+//! Schema and the reference. Expressions are compiled while reading ([`expr`]). Nothing here does
+//! I/O: files come through [`Files`].
 
 pub mod error_kind;
 pub mod expr;
 pub mod form;
+pub mod keys;
 pub mod model;
-pub mod nearest;
 pub mod problem;
+pub mod quantity;
 
+mod context;
+mod digest;
+mod item;
+mod nearest;
+mod traps;
+mod yaml;
+
+pub use context::{Files, MAX_FILES, NoFiles};
 pub use error_kind::ErrorKind;
 pub use form::{DriverForm, DriverStage};
+pub use item::{EntryItem, Item};
 pub use model::{
-    Action, Agg, FieldPath, Integrity, Load, OnAgentLoss, OnFailure, Op, Plan, PlanFile, Pool,
-    Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target, Threshold, TimeUnit, Times,
+    Action, Agg, FieldPath, Integrity, Load, Matcher, OnAgentLoss, OnFailure, Op, Plan, PlanFile,
+    Pool, Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target, Threshold, TimeUnit, Times,
     TraceRules, Truth, TruthOf, Until, UsersUntil, Validity,
 };
-pub use problem::{Position, Problem, ProblemCode};
+pub use nearest::nearest;
+pub use problem::{Colour, Position, Problem, ProblemCode, Span, render};
+pub use yaml::{MAX_DEPTH, MAX_NODES, MAX_PLAN};

@@ -1,0 +1,117 @@
+//! What reading a plan carries along: the problems so far, the variables, the files, the drivers.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::expr::{Scope, Value};
+use super::form::DriverForm;
+use super::model::{PlanFile, Target};
+use super::problem::{MAX_PROBLEMS, Problem, ProblemCode, Span};
+
+/// The most bytes of all files that a plan names.
+pub const MAX_FILES: usize = 64 << 20;
+
+/// Where the files that a plan names come from.
+pub trait Files {
+    /// The content of a file, by its path as the plan wrote it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, for people.
+    fn read(&self, path: &str) -> Result<Arc<[u8]>, String>;
+}
+
+/// No files at all.
+#[derive(Debug, Clone, Copy)]
+pub struct NoFiles;
+
+impl Files for NoFiles {
+    fn read(&self, _path: &str) -> Result<Arc<[u8]>, String> {
+        Err("there are no files here".to_owned())
+    }
+}
+
+/// The state of one reading. Shared by reference, so that readers need no `&mut` of each other.
+pub(super) struct Context<'r> {
+    pub(super) source: &'r str,
+    files: &'r dyn Files,
+    pub(super) forms: &'r [&'static DriverForm],
+    pub(super) vars: serde_json::Map<String, serde_json::Value>,
+    /// A scope with nothing but `vars`, for what is resolved now.
+    pub(super) scope: Scope<'static>,
+    problems: RefCell<Vec<Problem>>,
+    notes: RefCell<Vec<Problem>>,
+    pub(super) targets: RefCell<Vec<Arc<Target>>>,
+    named_files: RefCell<Vec<PlanFile>>,
+}
+
+impl<'r> Context<'r> {
+    pub(super) fn new(
+        source: &'r str,
+        files: &'r dyn Files,
+        forms: &'r [&'static DriverForm],
+        vars: serde_json::Map<String, serde_json::Value>,
+        problems: Vec<Problem>,
+    ) -> Self {
+        let mut scope = Scope::root();
+        scope.set("vars", Value::from_json(&serde_json::Value::Object(vars.clone())));
+        Self {
+            source,
+            files,
+            forms,
+            vars,
+            scope,
+            problems: RefCell::new(problems),
+            notes: RefCell::default(),
+            targets: RefCell::default(),
+            named_files: RefCell::default(),
+        }
+    }
+
+    pub(super) fn report(&self, problem: Problem) {
+        let mut problems = self.problems.borrow_mut();
+        // Walk and readers may find the same twice; a plan of problems only must not cost memory.
+        if problems.len() < 4 * MAX_PROBLEMS {
+            problems.push(problem);
+        }
+    }
+
+    pub(super) fn note(&self, problem: Problem) {
+        let mut notes = self.notes.borrow_mut();
+        if notes.len() < MAX_PROBLEMS && !notes.contains(&problem) {
+            notes.push(problem);
+        }
+    }
+
+    pub(super) fn form(&self, name: &str) -> Option<&'static DriverForm> {
+        let mut all = self.forms.iter().copied().chain(super::form::NOT_YET.iter());
+        all.find(|form| form.name == name)
+    }
+
+    /// Reads a file, once per path.
+    pub(super) fn file(&self, path: &str) -> Result<PlanFile, Problem> {
+        if let Some(file) = self.named_files.borrow().iter().find(|file| file.path == path) {
+            return Ok(file.clone());
+        }
+        let at = Span::START;
+        let bytes = self.files.read(path).map_err(|reason| {
+            let message = format!("`{path}` cannot be read: {reason}");
+            Problem::new(at, ProblemCode::File, message).hint("paths are relative to the plan")
+        })?;
+        let mut files = self.named_files.borrow_mut();
+        let total: usize = files.iter().map(|file| file.bytes.len()).sum();
+        if total + bytes.len() > MAX_FILES {
+            let message = format!("with `{path}` the plan's files have more than {MAX_FILES} bytes");
+            return Err(Problem::new(at, ProblemCode::TooLarge, message).hint("name smaller files"));
+        }
+        let digest = super::digest::hex(&bytes);
+        let file = PlanFile { path: path.to_owned(), digest, bytes };
+        files.push(file.clone());
+        Ok(file)
+    }
+
+    /// Ends the reading: problems, notes and files.
+    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Problem>, Vec<PlanFile>) {
+        (self.problems.into_inner(), self.notes.into_inner(), self.named_files.into_inner())
+    }
+}
