@@ -9,6 +9,9 @@ pub mod error;
 pub mod exit_code;
 pub mod id;
 pub mod metric;
+pub mod plan;
 pub mod rng;
 pub mod shutdown;
 pub mod telemetry;
+
+pub use plan::ErrorKind;
