@@ -7,6 +7,7 @@ use super::expr::{Scope, Value};
 use super::form::DriverForm;
 use super::model::{PlanFile, Target};
 use super::problem::{MAX_PROBLEMS, Problem, ProblemCode, Span};
+use crate::digest::Digest;
 
 /// The most bytes of all files that a plan names.
 pub const MAX_FILES: usize = 64 << 20;
@@ -54,7 +55,10 @@ impl<'r> Context<'r> {
         problems: Vec<Problem>,
     ) -> Self {
         let mut scope = Scope::root();
-        scope.set("vars", Value::from_json(&serde_json::Value::Object(vars.clone())));
+        scope.set(
+            "vars",
+            Value::from_json(&serde_json::Value::Object(vars.clone())),
+        );
         Self {
             source,
             files,
@@ -84,13 +88,22 @@ impl<'r> Context<'r> {
     }
 
     pub(super) fn form(&self, name: &str) -> Option<&'static DriverForm> {
-        let mut all = self.forms.iter().copied().chain(super::form::NOT_YET.iter());
+        let mut all = self
+            .forms
+            .iter()
+            .copied()
+            .chain(super::form::NOT_YET.iter());
         all.find(|form| form.name == name)
     }
 
     /// Reads a file, once per path.
     pub(super) fn file(&self, path: &str) -> Result<PlanFile, Problem> {
-        if let Some(file) = self.named_files.borrow().iter().find(|file| file.path == path) {
+        if let Some(file) = self
+            .named_files
+            .borrow()
+            .iter()
+            .find(|file| file.path == path)
+        {
             return Ok(file.clone());
         }
         let at = Span::START;
@@ -101,17 +114,26 @@ impl<'r> Context<'r> {
         let mut files = self.named_files.borrow_mut();
         let total: usize = files.iter().map(|file| file.bytes.len()).sum();
         if total + bytes.len() > MAX_FILES {
-            let message = format!("with `{path}` the plan's files have more than {MAX_FILES} bytes");
+            let message =
+                format!("with `{path}` the plan's files have more than {MAX_FILES} bytes");
             return Err(Problem::new(at, ProblemCode::TooLarge, message).hint("name smaller files"));
         }
-        let digest = super::digest::hex(&bytes);
-        let file = PlanFile { path: path.to_owned(), digest, bytes };
+        let digest = Digest::of(&bytes);
+        let file = PlanFile {
+            path: path.to_owned(),
+            digest,
+            bytes,
+        };
         files.push(file.clone());
         Ok(file)
     }
 
     /// Ends the reading: problems, notes and files.
     pub(super) fn finish(self) -> (Vec<Problem>, Vec<Problem>, Vec<PlanFile>) {
-        (self.problems.into_inner(), self.notes.into_inner(), self.named_files.into_inner())
+        (
+            self.problems.into_inner(),
+            self.notes.into_inner(),
+            self.named_files.into_inner(),
+        )
     }
 }

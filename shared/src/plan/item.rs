@@ -101,7 +101,11 @@ impl<'r> Item<'r> {
     pub fn entries(self) -> Vec<EntryItem<'r>> {
         let entries = self.node.entries().iter();
         entries
-            .map(|entry| EntryItem { key: &entry.key, key_span: entry.key_span, value: self.at(&entry.value) })
+            .map(|entry| EntryItem {
+                key: &entry.key,
+                key_span: entry.key_span,
+                value: self.at(&entry.value),
+            })
             .collect()
     }
 
@@ -111,13 +115,21 @@ impl<'r> Item<'r> {
     }
 
     /// Reports a problem at a place.
-    pub fn problem_at(self, span: Span, code: ProblemCode, message: impl Into<String>, hint: impl Into<String>) {
-        self.context.report(Problem::new(span, code, message).hint(hint));
+    pub fn problem_at(
+        self,
+        span: Span,
+        code: ProblemCode,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.context
+            .report(Problem::new(span, code, message).hint(hint));
     }
 
     /// Notes that something about this value could not be checked before the run.
     pub fn note(self, message: impl Into<String>, hint: impl Into<String>) {
-        self.context.note(Problem::new(self.node.span, ProblemCode::Unverified, message).hint(hint));
+        self.context
+            .note(Problem::new(self.node.span, ProblemCode::Unverified, message).hint(hint));
     }
 
     /// A scalar's text with `${vars…}` resolved.
@@ -125,7 +137,11 @@ impl<'r> Item<'r> {
     pub fn text(self) -> Option<Cow<'r, str>> {
         match &self.node.kind {
             NodeKind::Scalar { text, .. } if !self.node.is_null() => {
-                if text.contains('$') { self.resolved().map(Cow::Owned) } else { Some(Cow::Borrowed(text)) }
+                if text.contains('$') {
+                    self.resolved().map(Cow::Owned)
+                } else {
+                    Some(Cow::Borrowed(text))
+                }
             }
             _ => {
                 self.wrong_type("text");
@@ -138,10 +154,22 @@ impl<'r> Item<'r> {
         let mut names = Names::default();
         names.add_fields("vars", self.context.vars.keys());
         for (name, hint) in [
-            ("secrets", "this is resolved when the plan is loaded, where only `vars` are known"),
-            ("session", "this is resolved when the plan is loaded, where only `vars` are known"),
-            ("run", "this is resolved when the plan is loaded, where only `vars` are known"),
-            ("agent", "this is resolved when the plan is loaded, where only `vars` are known"),
+            (
+                "secrets",
+                "this is resolved when the plan is loaded, where only `vars` are known",
+            ),
+            (
+                "session",
+                "this is resolved when the plan is loaded, where only `vars` are known",
+            ),
+            (
+                "run",
+                "this is resolved when the plan is loaded, where only `vars` are known",
+            ),
+            (
+                "agent",
+                "this is resolved when the plan is loaded, where only `vars` are known",
+            ),
         ] {
             names.explain(name, hint);
         }
@@ -155,7 +183,12 @@ impl<'r> Item<'r> {
         }
     }
 
-    fn parsed<T>(self, what: &str, example: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    fn parsed<T>(
+        self,
+        what: &str,
+        example: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         if self.node.text().is_none() || self.node.is_null() {
             self.wrong_type(what);
             return None;
@@ -164,7 +197,11 @@ impl<'r> Item<'r> {
         parse(&text)
             .map_err(|reason| {
                 let shown: String = text.chars().take(60).collect();
-                self.problem(ProblemCode::BadValue, format!("`{shown}` {reason}"), format!("{what} is written like {example}"));
+                self.problem(
+                    ProblemCode::BadValue,
+                    format!("`{shown}` {reason}"),
+                    format!("{what} is written like {example}"),
+                );
             })
             .ok()
     }
@@ -172,7 +209,11 @@ impl<'r> Item<'r> {
     /// A duration: `250ms`.
     #[must_use]
     pub fn duration(self) -> Option<Duration> {
-        self.parsed("a duration", "`250ms`, `30s` or `1m30s`", quantity::duration)
+        self.parsed(
+            "a duration",
+            "`250ms`, `30s` or `1m30s`",
+            quantity::duration,
+        )
     }
 
     /// A size in bytes: `4MiB`.
@@ -191,14 +232,19 @@ impl<'r> Item<'r> {
     #[must_use]
     pub fn int(self, range: RangeInclusive<i64>) -> Option<i64> {
         self.parsed("a whole number", "`20`", |text| {
-            let number: i64 = text.trim().parse().map_err(|_| "is not a whole number".to_owned())?;
+            let number: i64 = text
+                .trim()
+                .parse()
+                .map_err(|_| "is not a whole number".to_owned())?;
             if range.contains(&number) {
                 return Ok(number);
             }
-            Err(match (number < *range.start(), *range.start(), *range.end()) {
-                (true, least, _) => format!("is less than {least}"),
-                (false, _, most) => format!("is more than {most}"),
-            })
+            Err(
+                match (number < *range.start(), *range.start(), *range.end()) {
+                    (true, least, _) => format!("is less than {least}"),
+                    (false, _, most) => format!("is more than {most}"),
+                },
+            )
         })
     }
 
@@ -222,9 +268,15 @@ impl<'r> Item<'r> {
         let text = self.text()?;
         let found = words.iter().copied().find(|word| *word == text);
         if found.is_none() {
-            let hint = nearest(&text, words.iter().copied())
-                .map_or_else(|| format!("write one of {}", words.join(", ")), |near| format!("did you mean `{near}`?"));
-            self.problem(ProblemCode::BadValue, format!("`{text}` is not known here"), hint);
+            let hint = nearest(&text, words.iter().copied()).map_or_else(
+                || format!("write one of {}", words.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.problem(
+                ProblemCode::BadValue,
+                format!("`{text}` is not known here"),
+                hint,
+            );
         }
         found
     }
@@ -237,7 +289,11 @@ impl<'r> Item<'r> {
             return Some(text.into_owned());
         }
         let hint = "names are made of letters, digits, `_`, `-` and `.`, at most 100";
-        self.problem(ProblemCode::BadValue, format!("`{text}` is not a name"), hint);
+        self.problem(
+            ProblemCode::BadValue,
+            format!("`{text}` is not a name"),
+            hint,
+        );
         None
     }
 
@@ -246,21 +302,41 @@ impl<'r> Item<'r> {
     pub fn field_path(self) -> Option<FieldPath> {
         let text = self.text()?;
         let names: Vec<String> = text.split('.').map(str::to_owned).collect();
-        if names.iter().any(|name| name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')) {
-            self.problem(ProblemCode::BadValue, format!("`{text}` is not a field"), "write the field's name, or a path like `a.b`");
+        if names.iter().any(|name| {
+            name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        }) {
+            self.problem(
+                ProblemCode::BadValue,
+                format!("`{text}` is not a field"),
+                "write the field's name, or a path like `a.b`",
+            );
             return None;
         }
-        Some(FieldPath { position: self.position(), names })
+        Some(FieldPath {
+            position: self.position(),
+            names,
+        })
     }
 
     /// An expression; its names are checked.
     #[must_use]
     pub fn expr(self) -> Option<Expr> {
         let Some(text) = self.node.text().filter(|_| !self.node.is_null()) else {
-            let written = self.context.source.get(self.node.bytes.clone()).unwrap_or_default();
+            let written = self
+                .context
+                .source
+                .get(self.node.bytes.clone())
+                .unwrap_or_default();
             if matches!(written.chars().next(), Some('{' | '[')) && !written.contains('\n') {
-                let hint = format!("an expression that starts with a bracket needs quotes: {}", traps::quoted(written));
-                self.problem(ProblemCode::WrongType, format!("an expression is expected, not {}", self.node.kind_name()), hint);
+                let hint = format!(
+                    "an expression that starts with a bracket needs quotes: {}",
+                    traps::quoted(written)
+                );
+                self.problem(
+                    ProblemCode::WrongType,
+                    format!("an expression is expected, not {}", self.node.kind_name()),
+                    hint,
+                );
             } else {
                 self.wrong_type("an expression");
             }
@@ -283,7 +359,11 @@ impl<'r> Item<'r> {
     fn without_secrets(self, reads: bool) -> bool {
         if reads {
             let hint = "secrets may stand in addresses, headers, metadata, bodies and messages";
-            self.problem(ProblemCode::SecretExposed, "a secret may not be read here", hint);
+            self.problem(
+                ProblemCode::SecretExposed,
+                "a secret may not be read here",
+                hint,
+            );
         }
         !reads
     }
@@ -298,7 +378,8 @@ impl<'r> Item<'r> {
     #[must_use]
     pub fn open_template(self) -> Option<Template> {
         let template = self.compile_template(self.names)?;
-        self.without_secrets(template.is_secret()).then_some(template)
+        self.without_secrets(template.is_secret())
+            .then_some(template)
     }
 
     fn compile_template(self, names: &Names) -> Option<Template> {
@@ -333,14 +414,20 @@ impl<'r> Item<'r> {
             NodeKind::List(items) => {
                 // All items are read before any is missed, so that all problems are found.
                 let items: Vec<_> = items.iter().map(|node| self.at(node).json()).collect();
-                items.into_iter().collect::<Option<_>>().map(JsonTemplate::list)
+                items
+                    .into_iter()
+                    .collect::<Option<_>>()
+                    .map(JsonTemplate::list)
             }
             NodeKind::Map(entries) => {
                 let entries: Vec<_> = entries
                     .iter()
                     .map(|entry| Some((entry.key.clone(), self.at(&entry.value).json()?)))
                     .collect();
-                entries.into_iter().collect::<Option<_>>().map(JsonTemplate::map)
+                entries
+                    .into_iter()
+                    .collect::<Option<_>>()
+                    .map(JsonTemplate::map)
             }
         }
     }
@@ -350,7 +437,11 @@ impl<'r> Item<'r> {
     pub fn value(self) -> Option<serde_json::Value> {
         let mut names = Names::default();
         names.add_fields("vars", self.context.vars.keys());
-        let json = Item { names: &names, ..self }.json()?;
+        let json = Item {
+            names: &names,
+            ..self
+        }
+        .json()?;
         match json.json(&self.context.scope) {
             Ok(value) => Some(value),
             Err(error) => {
@@ -390,7 +481,11 @@ impl<'r> Item<'r> {
             Some(target) if target.form == form => Some(Arc::clone(target)),
             Some(target) => {
                 let message = format!("`{name}` is a target for {}, not for {form}", target.form);
-                self.problem(ProblemCode::WrongType, message, format!("name a target with the key `{form}`"));
+                self.problem(
+                    ProblemCode::WrongType,
+                    message,
+                    format!("name a target with the key `{form}`"),
+                );
                 None
             }
             None => {
@@ -402,7 +497,11 @@ impl<'r> Item<'r> {
                     },
                     |near| format!("did you mean `{near}`?"),
                 );
-                self.problem(ProblemCode::UnknownName, format!("there is no target `{name}`"), hint);
+                self.problem(
+                    ProblemCode::UnknownName,
+                    format!("there is no target `{name}`"),
+                    hint,
+                );
                 None
             }
         }
@@ -413,23 +512,41 @@ impl<'r> Item<'r> {
             "nothing" => format!("{want} is expected, but nothing is written"),
             got => format!("{want} is expected, not {got}"),
         };
-        self.problem(ProblemCode::WrongType, message, format!("write {want} here"));
+        self.problem(
+            ProblemCode::WrongType,
+            message,
+            format!("write {want} here"),
+        );
     }
 
     /// Reports problems of an expression that starts that many characters into the text.
     fn expr_problems(self, problems: Vec<ExprProblem>, offset: usize) {
         let cut = traps::cut_by_comment(self.context.source, self.node);
         for problem in problems {
-            let code = if problem.scope { ProblemCode::NotInScope } else { ProblemCode::Expression };
-            let span = problem.at.map_or(self.node.span, |(from, to)| self.inside(from + offset, to + offset));
+            let code = if problem.scope {
+                ProblemCode::NotInScope
+            } else {
+                ProblemCode::Expression
+            };
+            let span = problem.at.map_or(self.node.span, |(from, to)| {
+                self.inside(from + offset, to + offset)
+            });
             let hint = cut.clone().filter(|_| !problem.scope).or(problem.hint);
-            self.context.report(Problem { hint, ..Problem::new(span, code, problem.message) });
+            self.context.report(Problem {
+                hint,
+                ..Problem::new(span, code, problem.message)
+            });
         }
     }
 
     /// The place of characters inside of the text, where it can be told.
     fn inside(self, from: usize, to: usize) -> Span {
-        let NodeKind::Scalar { plain, verbatim: true, .. } = self.node.kind else {
+        let NodeKind::Scalar {
+            plain,
+            verbatim: true,
+            ..
+        } = self.node.kind
+        else {
             return self.node.span;
         };
         let Span { start, end } = self.node.span;
@@ -438,10 +555,18 @@ impl<'r> Item<'r> {
         }
         let quote = usize::from(!plain);
         let column = |at: usize| {
-            let column = u32::try_from(at + quote).unwrap_or(u32::MAX).saturating_add(start.column);
-            Position { line: start.line, column: column.min(end.column) }
+            let column = u32::try_from(at + quote)
+                .unwrap_or(u32::MAX)
+                .saturating_add(start.column);
+            Position {
+                line: start.line,
+                column: column.min(end.column),
+            }
         };
-        Span { start: column(from), end: column(to) }
+        Span {
+            start: column(from),
+            end: column(to),
+        }
     }
 
     /// The value as the evaluator sees `vars`.
@@ -455,5 +580,7 @@ impl<'r> Item<'r> {
 pub(super) fn is_name(text: &str) -> bool {
     (1..=100).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }

@@ -115,7 +115,13 @@ impl Key {
     /// A key that need not be there.
     #[must_use]
     pub const fn new(name: &'static str, form: Form, doc: &'static str) -> Self {
-        Self { name, form, need: Need::Optional, state: State::Built, doc }
+        Self {
+            name,
+            form,
+            need: Need::Optional,
+            state: State::Built,
+            doc,
+        }
     }
 
     /// It must be there.

@@ -15,7 +15,6 @@ pub mod problem;
 pub mod quantity;
 
 mod context;
-mod digest;
 mod item;
 mod nearest;
 mod traps;

@@ -14,6 +14,7 @@ use super::error_kind::ErrorKind;
 use super::expr::{Expr, Template};
 use super::form::DriverStage;
 use super::problem::Position;
+use crate::digest::Digest;
 
 /// A versioned description of a test.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub struct Plan {
     pub file: String,
     /// The text the plan was read from.
     pub source: Arc<str>,
-    /// XXH3-128 of text, overridden variables and named files, in lowercase hex.
-    pub digest: String,
+    /// Of text, overridden variables and named files; its first 8 bytes are the default seed.
+    pub digest: Digest,
     /// `vars`, overridden and resolved.
     pub vars: serde_json::Map<String, serde_json::Value>,
     /// Names of `secrets`; their values exist on agents only.
@@ -81,8 +82,8 @@ impl Plan {
 pub struct PlanFile {
     /// The path as the plan wrote it, or as an import named it.
     pub path: String,
-    /// XXH3-128 of the bytes, in lowercase hex.
-    pub digest: String,
+    /// Of the content.
+    pub digest: Digest,
     /// The content.
     pub bytes: Arc<[u8]>,
 }

@@ -10,7 +10,12 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     };
     known
         .into_iter()
-        .map(|known| (distance(&name, &known.to_lowercase().chars().collect::<Vec<_>>()), known))
+        .map(|known| {
+            (
+                distance(&name, &known.to_lowercase().chars().collect::<Vec<_>>()),
+                known,
+            )
+        })
         .filter(|(distance, known)| *distance <= most && *distance < known.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
+};
 use serde::{Deserialize, Serialize};
 
 /// The most problems that are reported of one plan.
@@ -113,7 +115,13 @@ pub struct Problem {
 impl Problem {
     /// A problem at a place; the plan's name is filled in when reading ends.
     pub fn new(span: Span, code: ProblemCode, message: impl Into<String>) -> Self {
-        Self { file: String::new(), span, code, message: message.into(), hint: None }
+        Self {
+            file: String::new(),
+            span,
+            code,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// Adds the way out.
@@ -127,8 +135,14 @@ impl Problem {
 /// One line: `plan.yaml:3:7: unknown_key: there is no key …`.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}: {}", self.file, self.span.start, self.code, self.message)?;
-        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))
+        write!(
+            f,
+            "{}:{}: {}: {}",
+            self.file, self.span.start, self.code, self.message
+        )?;
+        self.hint
+            .as_ref()
+            .map_or(Ok(()), |hint| write!(f, " ({hint})"))
     }
 }
 
@@ -150,11 +164,17 @@ pub fn render(problems: &[Problem], source: &str, colour: Colour) -> String {
         Colour::Always => GraphicalTheme::unicode(),
         Colour::Never => GraphicalTheme::unicode_nocolor(),
     };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_links(false);
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(110)
+        .with_links(false);
     let lines = Lines::new(source);
     let mut rendered = String::new();
     for problem in problems {
-        let shown = Shown { problem, span: lines.bytes(problem.span), source: NamedSource::new(&problem.file, source.to_owned()) };
+        let shown = Shown {
+            problem,
+            span: lines.bytes(problem.span),
+            source: NamedSource::new(&problem.file, source.to_owned()),
+        };
         if handler.render_report(&mut rendered, &shown).is_err() {
             rendered.push_str(&problem.to_string());
         }
@@ -171,23 +191,42 @@ struct Lines<'t> {
 
 impl<'t> Lines<'t> {
     fn new(text: &'t str) -> Self {
-        let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
+        let after_breaks = text
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| *byte == b'\n')
+            .map(|(at, _)| at + 1);
+        Self {
+            text,
+            starts: std::iter::once(0).chain(after_breaks).collect(),
+        }
     }
 
     fn offset(&self, position: Position) -> usize {
-        let line = usize::try_from(position.line).unwrap_or(usize::MAX).saturating_sub(1);
-        let Some(start) = self.starts.get(line) else { return self.text.len() };
-        let column = usize::try_from(position.column).unwrap_or(usize::MAX).saturating_sub(1);
+        let line = usize::try_from(position.line)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1);
+        let Some(start) = self.starts.get(line) else {
+            return self.text.len();
+        };
+        let column = usize::try_from(position.column)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1);
         let rest = &self.text[*start..];
-        start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
+        start
+            + rest
+                .char_indices()
+                .nth(column)
+                .map_or(rest.len(), |(at, _)| at)
     }
 
     /// The bytes of a place; of one that spans lines, those of its first line.
     fn bytes(&self, span: Span) -> (usize, usize) {
         let start = self.offset(span.start);
         let end = self.offset(span.end).max(start);
-        let line_end = self.text[start..].find('\n').map_or(self.text.len(), |at| start + at);
+        let line_end = self.text[start..]
+            .find('\n')
+            .map_or(self.text.len(), |at| start + at);
         (start, end.min(line_end) - start)
     }
 }

@@ -18,7 +18,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
     while !rest.is_empty() {
         let (number, after) = split_number(rest).ok_or_else(|| "is not a duration".to_owned())?;
-        let unit_end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let unit_end = after
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(after.len());
         let unit: u128 = match &after[..unit_end] {
             "ns" => 1,
             "us" | "µs" => 1_000,
@@ -29,12 +31,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
             "" => return Err("has no unit".to_owned()),
             other => return Err(format!("has an unknown unit `{other}`")),
         };
-        nanos = nanos.saturating_add(scaled(number, unit).ok_or_else(|| "is not a duration".to_owned())?);
+        nanos = nanos
+            .saturating_add(scaled(number, unit).ok_or_else(|| "is not a duration".to_owned())?);
         rest = &after[unit_end..];
     }
     let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
     let duration = Duration::from_nanos(nanos);
-    if duration > LONGEST { Err("is longer than a year".to_owned()) } else { Ok(duration) }
+    if duration > LONGEST {
+        Err("is longer than a year".to_owned())
+    } else {
+        Ok(duration)
+    }
 }
 
 /// Reads `4MiB`, `10KB`, `512`.
@@ -65,17 +72,30 @@ pub fn size(text: &str) -> Result<u64, String> {
 /// What is wrong, as the rest of a sentence.
 pub fn share(text: &str) -> Result<f64, String> {
     let text = text.trim();
-    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
-    let value: f64 = number.trim_end().parse().map_err(|_| "is not a share".to_owned())?;
+    let (number, scale) = text
+        .strip_suffix('%')
+        .map_or((text, 1.0), |number| (number, 100.0));
+    let value: f64 = number
+        .trim_end()
+        .parse()
+        .map_err(|_| "is not a share".to_owned())?;
     let value = value / scale;
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("is not between 0% and 100%".to_owned()) }
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err("is not between 0% and 100%".to_owned())
+    }
 }
 
 /// Splits `1.5ms` into `1.5` and `ms`.
 pub(super) fn split_number(text: &str) -> Option<(&str, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
-    number.starts_with(|c: char| c.is_ascii_digit()).then_some((number, rest))
+    number
+        .starts_with(|c: char| c.is_ascii_digit())
+        .then_some((number, rest))
 }
 
 /// A decimal number times a unit, exactly, what is below one cut off.
@@ -85,7 +105,8 @@ fn scaled(number: &str, unit: u128) -> Option<u128> {
     let mut value = whole.parse::<u128>().ok()?.checked_mul(unit)?;
     if !fraction.is_empty() {
         let digits = u32::try_from(fraction.len()).ok()?;
-        value = value.checked_add(fraction.parse::<u128>().ok()?.checked_mul(unit)? / 10_u128.pow(digits))?;
+        value = value
+            .checked_add(fraction.parse::<u128>().ok()?.checked_mul(unit)? / 10_u128.pow(digits))?;
     }
     Some(value)
 }
@@ -94,10 +115,24 @@ fn scaled(number: &str, unit: u128) -> Option<u128> {
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
-    let units = [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)];
-    let fitting = units.iter().find(|(_, unit)| nanos > 0 && nanos.is_multiple_of(*unit));
+    let units = [
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1_000),
+    ];
+    let fitting = units
+        .iter()
+        .find(|(_, unit)| nanos > 0 && nanos.is_multiple_of(*unit));
     fitting.map_or_else(
-        || if nanos == 0 { "0s".to_owned() } else { format!("{nanos}ns") },
+        || {
+            if nanos == 0 {
+                "0s".to_owned()
+            } else {
+                format!("{nanos}ns")
+            }
+        },
         |(name, unit)| format!("{}{name}", nanos / unit),
     )
 }

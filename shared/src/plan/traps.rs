@@ -8,7 +8,13 @@ use super::yaml::{Entry, Node, NodeKind};
 
 /// The rest of the line from that byte, without trailing brackets of the collection it stands in.
 pub(super) fn line_from(text: &str, start: usize) -> &str {
-    let line = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default().trim_end();
+    let line = text
+        .get(start..)
+        .unwrap_or_default()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_end();
     let mut depth = 0_i32;
     for (at, c) in line.char_indices() {
         match c {
@@ -35,13 +41,22 @@ pub(super) fn syntax_hint(text: &str, at: Position) -> String {
     let index = usize::try_from(at.line).unwrap_or(1).saturating_sub(1);
     let lines: Vec<&str> = text.lines().skip(index.saturating_sub(1)).take(2).collect();
     // The parser may only notice on the next line.
-    let candidates = if index == 0 { &lines[..] } else { &lines[lines.len().min(1)..] };
+    let candidates = if index == 0 {
+        &lines[..]
+    } else {
+        &lines[lines.len().min(1)..]
+    };
     for line in candidates.iter().chain(lines.iter()) {
         if let Some(value) = value_of(line)
             && let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\''))
-            && value[1..].find(quote).is_some_and(|end| !value[end + 2..].trim().is_empty())
+            && value[1..]
+                .find(quote)
+                .is_some_and(|end| !value[end + 2..].trim().is_empty())
         {
-            return format!("text that goes on behind its closing quote needs quotes around the whole: {}", quoted(value));
+            return format!(
+                "text that goes on behind its closing quote needs quotes around the whole: {}",
+                quoted(value)
+            );
         }
         if line.contains('\t') {
             return "YAML is indented with spaces, not tabs".to_owned();
@@ -60,18 +75,25 @@ fn value_of(line: &str) -> Option<&str> {
     if line.starts_with(['"', '\'']) {
         return Some(line);
     }
-    line.split_once(": ").map(|(_, value)| value.trim()).or(Some(line))
+    line.split_once(": ")
+        .map(|(_, value)| value.trim())
+        .or(Some(line))
 }
 
 /// The hint for an expression that does not compile because YAML cut it: by a comment behind it.
 pub(super) fn cut_by_comment(text: &str, node: &Node) -> Option<String> {
-    let NodeKind::Scalar { plain: true, .. } = node.kind else { return None };
+    let NodeKind::Scalar { plain: true, .. } = node.kind else {
+        return None;
+    };
     let rest = text.get(node.bytes.end..)?.lines().next()?;
     if !rest.trim_start().starts_with('#') || rest.trim_start() == rest {
         return None;
     }
     let whole = text.get(node.bytes.start..)?.lines().next()?.trim_end();
-    Some(format!("` #` starts a comment; if it belongs to the expression, quote it: {}", quoted(whole)))
+    Some(format!(
+        "` #` starts a comment; if it belongs to the expression, quote it: {}",
+        quoted(whole)
+    ))
 }
 
 /// Joins values that commas of a call cut apart, with a problem that shows the quoted form.
@@ -92,13 +114,26 @@ pub(super) fn mend_commas(text: &str, kind: &mut NodeKind, problems: &mut Vec<Pr
         NodeKind::Map(entries) => {
             let mut at = 0;
             while at < entries.len() {
-                let extra = pieces(std::iter::once(Some(&entries[at].value)).chain(
-                    // What follows the comma was read as a key without a value.
-                    entries[at + 1..].iter().map(|entry| entry.value.is_null().then_some(&entry.value)),
-                ).zip(std::iter::once("").chain(entries[at + 1..].iter().map(|entry| entry.key.as_str()))).map(|(node, key)| node.map(|node| (node, key))));
+                let extra = pieces(
+                    std::iter::once(Some(&entries[at].value))
+                        .chain(
+                            // What follows the comma was read as a key without a value.
+                            entries[at + 1..]
+                                .iter()
+                                .map(|entry| entry.value.is_null().then_some(&entry.value)),
+                        )
+                        .zip(
+                            std::iter::once("")
+                                .chain(entries[at + 1..].iter().map(|entry| entry.key.as_str())),
+                        )
+                        .map(|(node, key)| node.map(|node| (node, key))),
+                );
                 if extra > 0 {
                     let Entry { key_span, key, .. } = entries[at + extra].clone();
-                    let end = text.get(entries[at].value.bytes.start..).and_then(|rest| rest.find(&key)).unwrap_or(0);
+                    let end = text
+                        .get(entries[at].value.bytes.start..)
+                        .and_then(|rest| rest.find(&key))
+                        .unwrap_or(0);
                     let end = entries[at].value.bytes.start + end + key.len();
                     entries[at].value = joined(text, &entries[at].value, key_span, end, problems);
                     entries.drain(at + 1..=at + extra);
@@ -118,7 +153,9 @@ trait Piece {
 impl Piece for &Node {
     fn plain_text(&self) -> Option<&str> {
         match &self.kind {
-            NodeKind::Scalar { text, plain: true, .. } => Some(text),
+            NodeKind::Scalar {
+                text, plain: true, ..
+            } => Some(text),
             _ => None,
         }
     }
@@ -126,7 +163,11 @@ impl Piece for &Node {
 
 impl Piece for (&Node, &str) {
     fn plain_text(&self) -> Option<&str> {
-        if self.1.is_empty() { self.0.plain_text() } else { Some(self.1) }
+        if self.1.is_empty() {
+            self.0.plain_text()
+        } else {
+            Some(self.1)
+        }
     }
 }
 
@@ -134,7 +175,9 @@ impl Piece for (&Node, &str) {
 fn pieces<P: Piece>(pieces: impl Iterator<Item = Option<P>>) -> usize {
     let mut depth = 0_i32;
     for (at, piece) in pieces.enumerate() {
-        let Some(text) = piece.as_ref().and_then(Piece::plain_text) else { return 0 };
+        let Some(text) = piece.as_ref().and_then(Piece::plain_text) else {
+            return 0;
+        };
         for c in text.chars() {
             match c {
                 '(' => depth += 1,
@@ -152,9 +195,20 @@ fn pieces<P: Piece>(pieces: impl Iterator<Item = Option<P>>) -> usize {
 fn joined(text: &str, first: &Node, last: Span, end: usize, problems: &mut Vec<Problem>) -> Node {
     let bytes = first.bytes.start..end.max(first.bytes.end);
     let whole = text.get(bytes.clone()).unwrap_or_default().to_owned();
-    let span = Span { start: first.span.start, end: last.end };
+    let span = Span {
+        start: first.span.start,
+        end: last.end,
+    };
     let hint = format!("quote it: {}", quoted(&whole));
     let message = "inside of `{…}` and `[…]` a comma ends a value";
     problems.push(Problem::new(span, ProblemCode::Yaml, message).hint(hint));
-    Node { span, bytes, kind: NodeKind::Scalar { text: whole, plain: true, verbatim: true } }
+    Node {
+        span,
+        bytes,
+        kind: NodeKind::Scalar {
+            text: whole,
+            plain: true,
+            verbatim: true,
+        },
+    }
 }

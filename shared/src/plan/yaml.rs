@@ -91,8 +91,12 @@ impl Node {
     pub(super) fn kind_name(&self) -> &'static str {
         match &self.kind {
             NodeKind::Scalar { .. } if self.is_null() => "nothing",
-            NodeKind::Scalar { text, plain: true, .. } if core_scalar(text).is_number() => "a number",
-            NodeKind::Scalar { text, plain: true, .. } if core_scalar(text).is_boolean() => "a bool",
+            NodeKind::Scalar {
+                text, plain: true, ..
+            } if core_scalar(text).is_number() => "a number",
+            NodeKind::Scalar {
+                text, plain: true, ..
+            } if core_scalar(text).is_boolean() => "a bool",
             NodeKind::Scalar { .. } => "text",
             NodeKind::List(_) => "a list",
             NodeKind::Map(_) => "a map",
@@ -136,7 +140,14 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Problem>) {
     if let Some(problem) = too_large(text.len()) {
         return (None, vec![problem]);
     }
-    let mut builder = Builder { text, open: Vec::new(), root: None, problems: Vec::new(), nodes: 0, documents: 0 };
+    let mut builder = Builder {
+        text,
+        open: Vec::new(),
+        root: None,
+        problems: Vec::new(),
+        nodes: 0,
+        documents: 0,
+    };
     let options = granit_parser::options! {
         disallow_directives: true,
         emit_anchor_events: true,
@@ -157,7 +168,9 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Problem>) {
     }
     if builder.root.is_none() && builder.problems.is_empty() {
         let hint = "a plan starts with `testmesh: v1`";
-        builder.problems.push(Problem::new(Span::START, ProblemCode::Yaml, "the plan is empty").hint(hint));
+        builder
+            .problems
+            .push(Problem::new(Span::START, ProblemCode::Yaml, "the plan is empty").hint(hint));
     }
     (builder.root, builder.problems)
 }
@@ -191,11 +204,17 @@ struct Builder<'t> {
 
 fn position(marker: &Marker) -> Position {
     let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Position { line: narrow(marker.line()).max(1), column: narrow(marker.col()).saturating_add(1) }
+    Position {
+        line: narrow(marker.line()).max(1),
+        column: narrow(marker.col()).saturating_add(1),
+    }
 }
 
 fn place(span: &granit_parser::Span) -> Span {
-    Span { start: position(&span.start), end: position(&span.end) }
+    Span {
+        start: position(&span.start),
+        end: position(&span.end),
+    }
 }
 
 fn offset(marker: &Marker) -> usize {
@@ -204,7 +223,8 @@ fn offset(marker: &Marker) -> usize {
 
 impl Builder<'_> {
     fn problem(&mut self, span: Span, code: ProblemCode, message: &str, hint: impl Into<String>) {
-        self.problems.push(Problem::new(span, code, message).hint(hint));
+        self.problems
+            .push(Problem::new(span, code, message).hint(hint));
     }
 
     /// Takes one event; whether to go on.
@@ -217,25 +237,48 @@ impl Builder<'_> {
                 self.documents += 1;
                 if self.documents > 1 {
                     let hint = "write each plan into a file of its own";
-                    self.problem(place(span), ProblemCode::Yaml, "a second document starts here", hint);
+                    self.problem(
+                        place(span),
+                        ProblemCode::Yaml,
+                        "a second document starts here",
+                        hint,
+                    );
                     return false;
                 }
             }
             Event::Anchor(..) => {
                 let hint = "write the value where it is needed, or use `vars` and `blocks`";
-                self.problem(place(span), ProblemCode::Yaml, "anchors are not part of plans", hint);
+                self.problem(
+                    place(span),
+                    ProblemCode::Yaml,
+                    "anchors are not part of plans",
+                    hint,
+                );
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 let hint = "write the value here, or use `vars` and `blocks`; text that starts with `*` needs quotes";
-                self.problem(place(span), ProblemCode::Yaml, "aliases are not part of plans", hint);
+                self.problem(
+                    place(span),
+                    ProblemCode::Yaml,
+                    "aliases are not part of plans",
+                    hint,
+                );
                 return self.scalar(Cow::Borrowed(""), ScalarStyle::DoubleQuoted, span);
             }
             Event::Scalar(text, style, ..) => return self.scalar(text, style, span),
             Event::SequenceStart(style, ..) => {
-                return self.start(span, style == StructureStyle::Flow, NodeKind::List(Vec::new()));
+                return self.start(
+                    span,
+                    style == StructureStyle::Flow,
+                    NodeKind::List(Vec::new()),
+                );
             }
             Event::MappingStart(style, ..) => {
-                return self.start(span, style == StructureStyle::Flow, NodeKind::Map(Vec::new()));
+                return self.start(
+                    span,
+                    style == StructureStyle::Flow,
+                    NodeKind::Map(Vec::new()),
+                );
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(span),
             _ => {}
@@ -245,12 +288,23 @@ impl Builder<'_> {
 
     fn tag(&mut self, tag: &Marker, span: &granit_parser::Span) {
         let start = position(tag);
-        let whole = Span { start, end: place(span).end.max(start) };
+        let whole = Span {
+            start,
+            end: place(span).end.max(start),
+        };
         let hint = match traps::line_from(self.text, offset(tag)) {
             "" => "write the value without its tag".to_owned(),
-            line => format!("an expression that starts with `!` needs quotes: {}", traps::quoted(line)),
+            line => format!(
+                "an expression that starts with `!` needs quotes: {}",
+                traps::quoted(line)
+            ),
         };
-        self.problem(whole, ProblemCode::Yaml, "`!` starts a YAML tag, and tags are not part of plans", hint);
+        self.problem(
+            whole,
+            ProblemCode::Yaml,
+            "`!` starts a YAML tag, and tags are not part of plans",
+            hint,
+        );
     }
 
     fn count(&mut self, span: &granit_parser::Span) -> bool {
@@ -259,11 +313,21 @@ impl Builder<'_> {
             return true;
         }
         let hint = format!("at most {MAX_NODES} keys and values are allowed; move data into files");
-        self.problem(place(span), ProblemCode::TooLarge, "the plan is too large", hint);
+        self.problem(
+            place(span),
+            ProblemCode::TooLarge,
+            "the plan is too large",
+            hint,
+        );
         false
     }
 
-    fn scalar(&mut self, text: Cow<'_, str>, style: ScalarStyle, span: &granit_parser::Span) -> bool {
+    fn scalar(
+        &mut self,
+        text: Cow<'_, str>,
+        style: ScalarStyle,
+        span: &granit_parser::Span,
+    ) -> bool {
         if !self.count(span) {
             return false;
         }
@@ -272,9 +336,21 @@ impl Builder<'_> {
         let written = self.text.get(bytes.clone()).unwrap_or_default();
         let verbatim = written.trim_matches(['"', '\'']) == text.trim_matches(['"', '\'']);
         // The parser says `~` where nothing is written.
-        let text = if written.is_empty() && plain { String::new() } else { text.into_owned() };
-        let kind = NodeKind::Scalar { text, plain, verbatim };
-        self.add(Node { span: place(span), bytes, kind });
+        let text = if written.is_empty() && plain {
+            String::new()
+        } else {
+            text.into_owned()
+        };
+        let kind = NodeKind::Scalar {
+            text,
+            plain,
+            verbatim,
+        };
+        self.add(Node {
+            span: place(span),
+            bytes,
+            kind,
+        });
         true
     }
 
@@ -284,21 +360,40 @@ impl Builder<'_> {
         }
         if self.open.len() >= MAX_DEPTH {
             let hint = format!("at most {MAX_DEPTH} levels are allowed");
-            self.problem(place(span), ProblemCode::TooLarge, "the plan is nested too deeply", hint);
+            self.problem(
+                place(span),
+                ProblemCode::TooLarge,
+                "the plan is nested too deeply",
+                hint,
+            );
             return false;
         }
-        self.open.push(Open { start: span.start, flow, kind, key: None });
+        self.open.push(Open {
+            start: span.start,
+            flow,
+            kind,
+            key: None,
+        });
         true
     }
 
     fn end(&mut self, span: &granit_parser::Span) {
-        let Some(mut open) = self.open.pop() else { return };
+        let Some(mut open) = self.open.pop() else {
+            return;
+        };
         if open.flow {
             traps::mend_commas(self.text, &mut open.kind, &mut self.problems);
         }
         let bytes = offset(&open.start)..offset(&span.end).max(offset(&open.start));
-        let span = Span { start: position(&open.start), end: position(&span.end) };
-        self.add(Node { span, bytes, kind: open.kind });
+        let span = Span {
+            start: position(&open.start),
+            end: position(&span.end),
+        };
+        self.add(Node {
+            span,
+            bytes,
+            kind: open.kind,
+        });
     }
 
     /// Adds a finished node to the list or map it stands in.
@@ -314,7 +409,8 @@ impl Builder<'_> {
                 let key = match node.kind {
                     NodeKind::Scalar { text, .. } => text,
                     NodeKind::List(_) | NodeKind::Map(_) => {
-                        let hint = "`{…}` and `[…]` at the start of text need quotes around the whole";
+                        let hint =
+                            "`{…}` and `[…]` at the start of text need quotes around the whole";
                         self.problem(span, ProblemCode::Yaml, "a key must be text", hint);
                         String::new()
                     }
@@ -325,11 +421,20 @@ impl Builder<'_> {
             }
             (NodeKind::Map(entries), Some((key, key_span))) => {
                 if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                    let hint = format!("the first one is on line {}; remove one of them", first.key_span.start.line);
+                    let hint = format!(
+                        "the first one is on line {}; remove one of them",
+                        first.key_span.start.line
+                    );
                     let message = format!("`{key}` is written twice");
-                    self.problems.push(Problem::new(key_span, ProblemCode::DuplicateKey, message).hint(hint));
+                    self.problems.push(
+                        Problem::new(key_span, ProblemCode::DuplicateKey, message).hint(hint),
+                    );
                 } else {
-                    entries.push(Entry { key, key_span, value: node });
+                    entries.push(Entry {
+                        key,
+                        key_span,
+                        value: node,
+                    });
                 }
             }
             (NodeKind::Scalar { .. }, _) => {}
@@ -338,7 +443,13 @@ impl Builder<'_> {
 
     fn syntax(&mut self, error: &ScanError) {
         let start = position(error.marker());
-        let span = Span { start, end: Position { column: start.column.saturating_add(1), ..start } };
+        let span = Span {
+            start,
+            end: Position {
+                column: start.column.saturating_add(1),
+                ..start
+            },
+        };
         let hint = traps::syntax_hint(self.text, start);
         let message = format!("this is not YAML: {error}");
         let message = message.split(" at ").next().unwrap_or_default().to_owned();

@@ -26,7 +26,10 @@ impl Names {
         name: impl Into<String>,
         fields: impl IntoIterator<Item = F>,
     ) {
-        let known = self.names.entry(name.into()).or_insert_with(|| Some(Vec::new()));
+        let known = self
+            .names
+            .entry(name.into())
+            .or_insert_with(|| Some(Vec::new()));
         if let Some(known) = known {
             for field in fields.into_iter().map(Into::into) {
                 if !known.contains(&field) {
@@ -50,7 +53,10 @@ impl Names {
     /// The known fields of a name.
     #[must_use]
     pub fn fields(&self, name: &str) -> &[String] {
-        self.names.get(name).and_then(Option::as_deref).unwrap_or_default()
+        self.names
+            .get(name)
+            .and_then(Option::as_deref)
+            .unwrap_or_default()
     }
 
     /// Says what to tell about a name that is not in scope here but is elsewhere.
@@ -69,10 +75,18 @@ pub(super) fn check(references: &[Reference], names: &Names) -> Vec<ExprProblem>
     let mut problems = Vec::new();
     for reference in references {
         let Reference { root, field, at } = reference;
-        let problem = |message, hint| ExprProblem { at: Some(*at), scope: true, message, hint };
+        let problem = |message, hint| ExprProblem {
+            at: Some(*at),
+            scope: true,
+            message,
+            hint,
+        };
         let Some(fields) = names.names.get(root) else {
             let message = format!("`{root}` is not in scope");
-            let known = names.elsewhere.get(root.as_str()).map(|hint| (*hint).to_owned());
+            let known = names
+                .elsewhere
+                .get(root.as_str())
+                .map(|hint| (*hint).to_owned());
             let hint = known.unwrap_or_else(|| {
                 nearest(root, names.names.keys().map(String::as_str))
                     .map_or_else(|| names.listed(), |near| format!("did you mean `{near}`?"))
@@ -80,7 +94,9 @@ pub(super) fn check(references: &[Reference], names: &Names) -> Vec<ExprProblem>
             problems.push(problem(message, Some(hint)));
             continue;
         };
-        let (Some(fields), Some(field)) = (fields, field) else { continue };
+        let (Some(fields), Some(field)) = (fields, field) else {
+            continue;
+        };
         if !fields.contains(field) {
             let message = format!("there is no `{root}.{field}` here");
             let hint = nearest(field, fields.iter().map(String::as_str)).map_or_else(

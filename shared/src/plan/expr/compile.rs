@@ -3,8 +3,8 @@
 //! Rewriting passes the meter to the functions that need it, charges each comprehension for its
 //! range, and replaces equality and `in` where an operand may be a container of ours.
 
-use cel::common::ast::{EntryExpr, Expr as Ast, IdedExpr, LiteralValue, SourceInfo, operators};
 use cel::common::ast::CallExpr;
+use cel::common::ast::{EntryExpr, Expr as Ast, IdedExpr, LiteralValue, SourceInfo, operators};
 
 use super::env::{CHARGE, ENV, EQUAL, FUNCTIONS, MACROS, METER, METERED, METHODS, WITHIN};
 use crate::plan::nearest::nearest;
@@ -17,8 +17,18 @@ pub const MAX_NODES: usize = 2_000;
 pub const MAX_DEPTH: usize = 100;
 
 /// Names of types, which are values in CEL: `type(x) == int`.
-const TYPES: &[&str] =
-    &["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
+const TYPES: &[&str] = &[
+    "bool",
+    "bytes",
+    "double",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "type",
+    "uint",
+];
 
 /// What is wrong with an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,10 +64,18 @@ pub(super) struct Compiled {
 pub(super) fn compile(source: &str) -> Result<Compiled, Vec<ExprProblem>> {
     let whole = |message: String, hint: &str| {
         let hint = Some(hint.to_owned());
-        vec![ExprProblem { at: None, scope: false, message, hint }]
+        vec![ExprProblem {
+            at: None,
+            scope: false,
+            message,
+            hint,
+        }]
     };
     if source.trim().is_empty() {
-        return Err(whole("the expression is empty".to_owned(), "write a CEL expression"));
+        return Err(whole(
+            "the expression is empty".to_owned(),
+            "write a CEL expression",
+        ));
     }
     if source.len() > MAX_SOURCE {
         let message = format!("the expression has {} bytes", source.len());
@@ -67,12 +85,26 @@ pub(super) fn compile(source: &str) -> Result<Compiled, Vec<ExprProblem>> {
         let message = "the expression is too large".to_owned();
         return Err(whole(message, "split it over several stages with `save`"));
     }
-    let parsed = ENV.parser().max_recursion_depth(64).parse_with_source_info(source);
+    let parsed = ENV
+        .parser()
+        .max_recursion_depth(64)
+        .parse_with_source_info(source);
     let (mut ast, info) = parsed.map_err(|errors| syntax_problems(source, &errors))?;
-    let mut walk = Walk { info: &info, bound: Vec::new(), references: Vec::new(), problems: Vec::new(), nodes: 0, metered: false };
+    let mut walk = Walk {
+        info: &info,
+        bound: Vec::new(),
+        references: Vec::new(),
+        problems: Vec::new(),
+        nodes: 0,
+        metered: false,
+    };
     walk.expr(&mut ast, 0);
     if walk.problems.is_empty() {
-        Ok(Compiled { ast, references: walk.references, metered: walk.metered })
+        Ok(Compiled {
+            ast,
+            references: walk.references,
+            metered: walk.metered,
+        })
     } else {
         Err(walk.problems)
     }
@@ -81,7 +113,9 @@ pub(super) fn compile(source: &str) -> Result<Compiled, Vec<ExprProblem>> {
 /// Whether the source has more operators or brackets than the parser, which recurses, should see.
 fn crowded(source: &str) -> bool {
     const MOST: usize = 600;
-    let marks = source.bytes().filter(|byte| b"+-*/%!?<>=&|.,([{:".contains(byte));
+    let marks = source
+        .bytes()
+        .filter(|byte| b"+-*/%!?<>=&|.,([{:".contains(byte));
     marks.count() > MOST
 }
 
@@ -92,12 +126,21 @@ fn syntax_problems(source: &str, errors: &cel::ParseErrors) -> Vec<ExprProblem> 
         let (line, column) = (usize::try_from(error.pos.0), usize::try_from(error.pos.1));
         let at = line.ok().zip(column.ok()).map(|(line, column)| {
             let before = lines.iter().take(line.saturating_sub(1));
-            let start = before.map(|line| line.chars().count()).sum::<usize>() + column.saturating_sub(1);
+            let start =
+                before.map(|line| line.chars().count()).sum::<usize>() + column.saturating_sub(1);
             (start, start + 1)
         });
         let first_line = error.msg.lines().next().unwrap_or_default();
-        let message = format!("the expression does not compile: {}", plain_syntax(first_line));
-        problems.push(ExprProblem { at, scope: false, message, hint: syntax_hint(source) });
+        let message = format!(
+            "the expression does not compile: {}",
+            plain_syntax(first_line)
+        );
+        problems.push(ExprProblem {
+            at,
+            scope: false,
+            message,
+            hint: syntax_hint(source),
+        });
         break; // What follows the first error is mostly its consequence.
     }
     problems
@@ -110,7 +153,9 @@ fn plain_syntax(message: &str) -> String {
         Some((start, _)) => start,
         None => message,
     };
-    message.replace("'<EOF>'", "the end").replace("<EOF>", "the end")
+    message
+        .replace("'<EOF>'", "the end")
+        .replace("<EOF>", "the end")
 }
 
 fn syntax_hint(source: &str) -> Option<String> {
@@ -122,8 +167,14 @@ fn syntax_hint(source: &str) -> Option<String> {
     if source.contains("${") {
         return Some("`${…}` is for strings; an expression stands bare".to_owned());
     }
-    let single = source.replace("==", "").replace("!=", "").replace("<=", "").replace(">=", "");
-    single.contains('=').then(|| "CEL compares with `==`".to_owned())
+    let single = source
+        .replace("==", "")
+        .replace("!=", "")
+        .replace("<=", "")
+        .replace(">=", "");
+    single
+        .contains('=')
+        .then(|| "CEL compares with `==`".to_owned())
 }
 
 struct Walk<'a> {
@@ -145,7 +196,12 @@ impl Walk<'_> {
 
     fn problem(&mut self, id: u64, scope: bool, message: String, hint: Option<String>) {
         let at = self.at(id);
-        self.problems.push(ExprProblem { at, scope, message, hint });
+        self.problems.push(ExprProblem {
+            at,
+            scope,
+            message,
+            hint,
+        });
     }
 
     /// Lists what the expression reads, and rewrites it.
@@ -154,7 +210,12 @@ impl Walk<'_> {
         if self.nodes > MAX_NODES || depth > MAX_DEPTH {
             if self.problems.is_empty() {
                 let hint = "split it over several stages with `save`".to_owned();
-                self.problem(expr.id, false, "the expression is too large".to_owned(), Some(hint));
+                self.problem(
+                    expr.id,
+                    false,
+                    "the expression is too large".to_owned(),
+                    Some(hint),
+                );
             }
             return;
         }
@@ -203,12 +264,18 @@ impl Walk<'_> {
             return;
         }
         let at = self.at(id).unwrap_or((0, self.info.source.chars().count()));
-        self.references.push(Reference { root: root.to_owned(), field, at });
+        self.references.push(Reference {
+            root: root.to_owned(),
+            field,
+            at,
+        });
     }
 
     fn comprehension(&mut self, expr: &mut IdedExpr, depth: usize) {
         let id = expr.id;
-        let Ast::Comprehension(loops) = &mut expr.expr else { return };
+        let Ast::Comprehension(loops) = &mut expr.expr else {
+            return;
+        };
         self.metered = true;
         self.expr(&mut loops.iter_range, depth + 1);
         let range = std::mem::take(&mut loops.iter_range);
@@ -226,7 +293,9 @@ impl Walk<'_> {
 
     fn call(&mut self, expr: &mut IdedExpr, depth: usize) {
         let id = expr.id;
-        let Ast::Call(called) = &mut expr.expr else { return };
+        let Ast::Call(called) = &mut expr.expr else {
+            return;
+        };
         if let Some(target) = &mut called.target {
             self.expr(target, depth + 1);
         }
@@ -294,10 +363,20 @@ fn compares_scalars(args: &[IdedExpr]) -> bool {
 }
 
 fn ident(id: u64, name: &str) -> IdedExpr {
-    IdedExpr { id, expr: Ast::Ident(name.to_owned()) }
+    IdedExpr {
+        id,
+        expr: Ast::Ident(name.to_owned()),
+    }
 }
 
 fn call(id: u64, name: &str, args: Vec<IdedExpr>) -> IdedExpr {
-    let call = CallExpr { func_name: name.to_owned(), target: None, args };
-    IdedExpr { id, expr: Ast::Call(call) }
+    let call = CallExpr {
+        func_name: name.to_owned(),
+        target: None,
+        args,
+    };
+    IdedExpr {
+        id,
+        expr: Ast::Call(call),
+    }
 }

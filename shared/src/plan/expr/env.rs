@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
-use cel::common::types::{
-    self, CelBool, CelBytes, CelDouble, CelInt, CelList, CelString, Type,
-};
+use cel::common::types::{self, CelBool, CelBytes, CelDouble, CelInt, CelList, CelString, Type};
 use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{Env, ExecutionError};
 
@@ -63,7 +61,10 @@ impl Random {
     /// without a lock).
     pub fn next(&self) -> u64 {
         const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
-        let mut z = self.0.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
+        let mut z = self
+            .0
+            .fetch_add(GAMMA, Ordering::Relaxed)
+            .wrapping_add(GAMMA);
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
@@ -85,12 +86,16 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) const fn new(random: Option<Arc<Random>>) -> Self {
-        Self { left: AtomicU64::new(MAX_STEPS), random }
+        Self {
+            left: AtomicU64::new(MAX_STEPS),
+            random,
+        }
     }
 
     fn charge(&self, steps: u64) -> Result<(), ExecutionError> {
         let left = self.left.load(Ordering::Relaxed);
-        self.left.store(left.saturating_sub(steps), Ordering::Relaxed);
+        self.left
+            .store(left.saturating_sub(steps), Ordering::Relaxed);
         if steps > left {
             return Err(failed(&format!("it takes more than {MAX_STEPS} steps")));
         }
@@ -109,7 +114,10 @@ impl Val for Meter {
 
     fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
         let left = AtomicU64::new(self.left.load(Ordering::Relaxed));
-        Box::new(Self { left, random: self.random.clone() })
+        Box::new(Self {
+            left,
+            random: self.random.clone(),
+        })
     }
 
     fn as_any(&self) -> Option<&dyn std::any::Any> {
@@ -126,22 +134,32 @@ pub(super) fn failed(message: &str) -> ExecutionError {
 
 fn environment() -> Env {
     let mut env = Env::stdlib().with_optional_support(false);
-    let dynamic = |count: usize| vec![types::DYN_TYPE; count];
-    let overloads: &[(&str, &str, Vec<Type>, cel::common::functions::Function)] = &[
+    let dynamic = |count: usize| (0..count).map(|_| types::DYN_TYPE).collect::<Vec<_>>();
+    let overloads: Vec<(&str, &str, Vec<Type>, cel::common::functions::Function)> = vec![
         (CHARGE, "charge", dynamic(2), charge),
         (EQUAL, "equal", dynamic(2), are_equal),
         (WITHIN, "within", dynamic(2), within),
         ("now", "now", vec![], now),
         ("uuid", "uuid", dynamic(1), uuid),
         ("random", "random", dynamic(1), random_share),
-        ("random", "random_below", vec![types::DYN_TYPE, types::INT_TYPE], random_below),
+        (
+            "random",
+            "random_below",
+            vec![types::DYN_TYPE, types::INT_TYPE],
+            random_below,
+        ),
         (
             "random",
             "random_between",
             vec![types::DYN_TYPE, types::INT_TYPE, types::INT_TYPE],
             random_between,
         ),
-        ("range", "range", vec![types::DYN_TYPE, types::INT_TYPE], range_to),
+        (
+            "range",
+            "range",
+            vec![types::DYN_TYPE, types::INT_TYPE],
+            range_to,
+        ),
         (
             "range",
             "range_between",
@@ -154,7 +172,7 @@ fn environment() -> Env {
         ("hex", "hex_bytes", vec![types::BYTES_TYPE], hex),
     ];
     for (name, id, args, function) in overloads {
-        env.add_overload(name, id, args.clone(), *function)
+        env.add_overload(name, id, args, function)
             .expect("each overload has an id and a signature of its own");
     }
     env
@@ -162,28 +180,42 @@ fn environment() -> Env {
 
 /// The meter, which compiled expressions pass as the first argument.
 fn meter<'a>(args: &'a Args<'_, '_>) -> Result<&'a Meter, ExecutionError> {
-    let meter = args.first().and_then(|first| first.as_any()?.downcast_ref());
+    let meter = args
+        .first()
+        .and_then(|first| first.as_any()?.downcast_ref());
     meter.ok_or_else(|| failed("a metered function is called without its meter"))
 }
 
 fn random_of<'a>(args: &'a Args<'_, '_>) -> Result<&'a Random, ExecutionError> {
-    meter(args)?.random.as_deref().ok_or_else(|| failed("there are no random numbers here"))
+    meter(args)?
+        .random
+        .as_deref()
+        .ok_or_else(|| failed("there are no random numbers here"))
 }
 
 fn int(args: &Args<'_, '_>, at: usize) -> Result<i64, ExecutionError> {
     let value = args.get(at).and_then(|arg| arg.downcast_ref::<CelInt>());
-    value.map(|value| *value.inner()).ok_or_else(|| failed("an int is expected"))
+    value
+        .map(|value| *value.inner())
+        .ok_or_else(|| failed("an int is expected"))
 }
 
 /// The bytes of a string or bytes argument.
 fn content<'a>(args: &'a Args<'_, '_>) -> &'a [u8] {
-    let Some(value) = args.first() else { return &[] };
-    let text = value.downcast_ref::<CelString>().map(|text| text.inner().as_bytes());
-    text.or_else(|| value.downcast_ref::<CelBytes>().map(CelBytes::inner)).unwrap_or_default()
+    let Some(value) = args.first() else {
+        return &[];
+    };
+    let text = value
+        .downcast_ref::<CelString<'_>>()
+        .map(|text| text.inner().as_bytes());
+    text.or_else(|| value.downcast_ref::<CelBytes<'_>>().map(CelBytes::inner))
+        .unwrap_or_default()
 }
 
 fn charge<'b, 'v>(mut args: Args<'b, 'v>) -> Answer<'b, 'v> {
-    let range = args.pop().ok_or_else(ExecutionError::missing_argument_or_target)?;
+    let range = args
+        .pop()
+        .ok_or_else(ExecutionError::missing_argument_or_target)?;
     let size = range.as_sizer().map_or(0, |sizer| *sizer.size().inner());
     meter(&args)?.charge(size.unsigned_abs().saturating_add(1))?;
     Ok(range)
@@ -211,13 +243,18 @@ fn within<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
         let kinds = [value, container].map(|val| val.get_type().name().to_owned());
         ExecutionError::no_such_overload("in", kinds.to_vec())
     };
-    let found = container.as_container().ok_or_else(no_overload)?.contains(&**value)?;
+    let found = container
+        .as_container()
+        .ok_or_else(no_overload)?
+        .contains(&**value)?;
     Ok(CowVal::owned(CelBool::from(found)))
 }
 
 /// Milliseconds since the Unix epoch.
 fn now<'b, 'v>(_args: Args<'b, 'v>) -> Answer<'b, 'v> {
-    Ok(CowVal::owned(CelInt::from(jiff::Timestamp::now().as_millisecond())))
+    Ok(CowVal::owned(CelInt::from(
+        jiff::Timestamp::now().as_millisecond(),
+    )))
 }
 
 fn uuid<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
@@ -229,7 +266,10 @@ fn uuid<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
 
 /// From 0, below 1.
 fn random_share<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
-    #[expect(clippy::cast_precision_loss, reason = "53 bits are exactly what a double holds")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "53 bits are exactly what a double holds"
+    )]
     let share = (random_of(&args)?.next() >> 11) as f64 / (1_u64 << 53) as f64;
     Ok(CowVal::owned(CelDouble::from(share)))
 }
@@ -244,10 +284,14 @@ fn random_between<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
 
 fn random_from<'b, 'v>(random: &Random, from: i64, to: i64) -> Answer<'b, 'v> {
     if to <= from {
-        return Err(failed(&format!("random: there is no number from {from} and below {to}")));
+        return Err(failed(&format!(
+            "random: there is no number from {from} and below {to}"
+        )));
     }
     let drawn = random.below(to.abs_diff(from));
-    Ok(CowVal::owned(CelInt::from(from.wrapping_add_unsigned(drawn))))
+    Ok(CowVal::owned(CelInt::from(
+        from.wrapping_add_unsigned(drawn),
+    )))
 }
 
 fn range_to<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
@@ -262,8 +306,9 @@ fn numbers<'b, 'v>(meter: &Meter, from: i64, to: i64) -> Answer<'b, 'v> {
     if to > from {
         meter.charge(to.abs_diff(from))?;
     }
-    let numbers: Vec<Box<dyn Val + 'v>> =
-        (from..to).map(|number| Box::new(CelInt::from(number)) as Box<dyn Val + 'v>).collect();
+    let numbers: Vec<Box<dyn Val + 'v>> = (from..to)
+        .map(|number| Box::new(CelInt::from(number)) as Box<dyn Val + 'v>)
+        .collect();
     Ok(CowVal::owned(CelList::from(numbers)))
 }
 

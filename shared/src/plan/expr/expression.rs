@@ -59,14 +59,24 @@ impl Expr {
     /// Whether it reads that name (the part before the first dot).
     #[must_use]
     pub fn reads(&self, name: &str) -> bool {
-        self.references.iter().any(|reference| reference.root == name)
+        self.references
+            .iter()
+            .any(|reference| reference.root == name)
     }
 
     /// Whether it reads that field of that name: `session.job`.
     #[must_use]
     pub fn reads_field(&self, name: &str, field: &str) -> bool {
-        let mut of_name = self.references.iter().filter(|reference| reference.root == name);
-        of_name.any(|reference| reference.field.as_deref().is_none_or(|known| known == field))
+        let mut of_name = self
+            .references
+            .iter()
+            .filter(|reference| reference.root == name);
+        of_name.any(|reference| {
+            reference
+                .field
+                .as_deref()
+                .is_none_or(|known| known == field)
+        })
     }
 
     /// Every name it reads that will not be there.
@@ -83,7 +93,10 @@ impl Expr {
     pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, EvalError> {
         self.run(scope, |val| {
             Value::from_val(&**val).ok_or_else(|| {
-                format!("its value is a {}, which no plan can hold", val.get_type().name())
+                format!(
+                    "its value is a {}, which no plan can hold",
+                    val.get_type().name()
+                )
             })
         })
     }
@@ -95,9 +108,14 @@ impl Expr {
     /// As [`Expr::evaluate`], and a value that is neither true nor false.
     pub fn holds(&self, scope: &Scope<'_>) -> Result<bool, EvalError> {
         self.run(scope, |val| {
-            val.downcast_ref::<CelBool>().map(|val| *val.inner()).ok_or_else(|| {
-                format!("its value is of type {}, not true or false", val.get_type().name())
-            })
+            val.downcast_ref::<CelBool>()
+                .map(|val| *val.inner())
+                .ok_or_else(|| {
+                    format!(
+                        "its value is of type {}, not true or false",
+                        val.get_type().name()
+                    )
+                })
         })
     }
 
@@ -107,14 +125,25 @@ impl Expr {
         convert: impl FnOnce(&CowVal<'_, '_>) -> Result<T, String>,
     ) -> Result<T, EvalError> {
         let random = if self.metered { scope.random() } else { None };
-        let resolver = Resolver { scope, meter: Meter::new(random), failure: OnceLock::new() };
+        let resolver = Resolver {
+            scope,
+            meter: Meter::new(random),
+            failure: OnceLock::new(),
+        };
         let mut context = Context::with_env(Arc::clone(&ENV));
         context.set_variable_resolver(&resolver);
         let result = match cel::Value::resolve_val(&self.ast, &context) {
             Ok(val) => convert(&val),
-            Err(error) => Err(resolver.failure.get().cloned().unwrap_or_else(|| plain(&error))),
+            Err(error) => Err(resolver
+                .failure
+                .get()
+                .cloned()
+                .unwrap_or_else(|| plain(&error))),
         };
-        result.map_err(|message| EvalError { source: self.source.clone(), message: bounded(message) })
+        result.map_err(|message| EvalError {
+            expression: self.source.clone(),
+            message: bounded(message),
+        })
     }
 }
 
@@ -126,21 +155,24 @@ impl fmt::Debug for Expr {
 
 /// Why an expression has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{source}`: {message}", source = self.source)]
+#[error("`{expression}`: {message}")]
 pub struct EvalError {
-    source: Box<str>,
+    expression: Box<str>,
     message: String,
 }
 
 impl EvalError {
     pub(super) fn new(source: &str, message: impl Into<String>) -> Self {
-        Self { source: source.into(), message: bounded(message.into()) }
+        Self {
+            expression: source.into(),
+            message: bounded(message.into()),
+        }
     }
 
     /// The expression.
     #[must_use]
     pub fn expression(&self) -> &str {
-        &self.source
+        &self.expression
     }
 
     /// What went wrong.
@@ -183,14 +215,20 @@ fn plain(error: &ExecutionError) -> String {
                 "rem" => "%",
                 other => other,
             };
-            format!("`{} {sign} {}` is not possible", left.type_of(), right.type_of())
+            format!(
+                "`{} {sign} {}` is not possible",
+                left.type_of(),
+                right.type_of()
+            )
         }
         ExecutionError::UnexpectedType { got, want } => format!("{want} is expected, not {got}"),
         ExecutionError::IndexOutOfBounds(index) => match index {
             cel::Value::Int(index) => format!("there is no item {index}"),
             _ => "there is no such item".to_owned(),
         },
-        ExecutionError::FunctionError { function, message } if function.is_empty() => message.clone(),
+        ExecutionError::FunctionError { function, message } if function.is_empty() => {
+            message.clone()
+        }
         ExecutionError::FunctionError { function, message } => format!("{function}: {message}"),
         other => other.to_string(),
     }

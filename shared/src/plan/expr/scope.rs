@@ -58,7 +58,10 @@ pub struct Field {
 impl fmt::Debug for Scope<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.names.iter().map(|(name, _)| name).collect();
-        f.debug_struct("Scope").field("names", &names).field("fields", &self.fields).finish()
+        f.debug_struct("Scope")
+            .field("names", &names)
+            .field("fields", &self.fields)
+            .finish()
     }
 }
 
@@ -72,7 +75,10 @@ impl<'p> Scope<'p> {
     /// An empty layer over `parent`.
     #[must_use]
     pub fn over(parent: &'p Scope<'p>) -> Self {
-        Self { parent: Some(parent), ..Self::default() }
+        Self {
+            parent: Some(parent),
+            ..Self::default()
+        }
     }
 
     /// Sets a name in this layer.
@@ -94,7 +100,11 @@ impl<'p> Scope<'p> {
         value: impl Into<Value>,
     ) {
         let (name, value) = (name.into(), value.into());
-        match self.fields.iter_mut().find(|field| field.of == of && field.name == name) {
+        match self
+            .fields
+            .iter_mut()
+            .find(|field| field.of == of && field.name == name)
+        {
             Some(field) => field.value = value,
             None => self.fields.push(Field { of, name, value }),
         }
@@ -147,13 +157,19 @@ impl<'p> Scope<'p> {
 
     fn field(&self, of: &str, name: &str) -> Option<&Value> {
         let mut fields = self.layers().flat_map(|layer| &layer.fields);
-        fields.find(|field| field.name == name && field.of == of).map(|field| &field.value)
+        fields
+            .find(|field| field.name == name && field.of == of)
+            .map(|field| &field.value)
     }
 
     /// All fields below a name, the upper layers' first; `None` if there is none.
     fn all_fields(&self, of: &str) -> Option<Value> {
         let mut pairs: Vec<(&str, Value)> = Vec::new();
-        for field in self.layers().flat_map(|layer| &layer.fields).filter(|field| field.of == of) {
+        for field in self
+            .layers()
+            .flat_map(|layer| &layer.fields)
+            .filter(|field| field.of == of)
+        {
             if !pairs.iter().any(|(known, _)| *known == field.name) {
                 pairs.push((&field.name, field.value.clone()));
             }
@@ -174,7 +190,10 @@ impl VariableResolver for Resolver<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         // The interpreter asks for `session.job` before it asks for `session`.
         if let Some((of, name)) = variable.split_once('.') {
-            return self.scope.field(of, name).map(|value| CowVal::Borrowed(value));
+            return self
+                .scope
+                .field(of, name)
+                .map(|value| CowVal::Borrowed(value));
         }
         if let Some(slot) = self.scope.slot(variable) {
             return match slot {

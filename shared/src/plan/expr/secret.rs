@@ -36,7 +36,11 @@ impl Secrets {
     /// The map that `secrets.NAME` is read from.
     #[must_use]
     pub fn value(&self) -> Value {
-        Value::map(self.values.iter().map(|(name, value)| (name.as_str(), Value::from(value.as_str()))))
+        Value::map(
+            self.values
+                .iter()
+                .map(|(name, value)| (name.as_str(), Value::from(value.as_str()))),
+        )
     }
 
     /// The text without secrets in plain, percent-encoded or base64 form.
@@ -62,8 +66,14 @@ impl fmt::Debug for Secrets {
 
 fn forms(value: &str) -> Vec<String> {
     use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-    let mut forms = vec![value.to_owned(), percent(value, "%{:02X}"), percent(value, "%{:02x}")];
-    forms.extend([STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].map(|b64| b64.encode(value)));
+    let mut forms = vec![
+        value.to_owned(),
+        percent(value, "%{:02X}"),
+        percent(value, "%{:02x}"),
+    ];
+    forms.extend(
+        [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].map(|b64| b64.encode(value)),
+    );
     forms
 }
 

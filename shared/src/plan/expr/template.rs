@@ -53,7 +53,9 @@ impl Template {
                 }
                 match Expr::compile(&after[..length], position) {
                     Ok(expr) => parts.push(Part::Expr(expr)),
-                    Err(found) => problems.extend(found.into_iter().map(|p| shifted(p, source, start))),
+                    Err(found) => {
+                        problems.extend(found.into_iter().map(|p| shifted(p, source, start)))
+                    }
                 }
                 rest = &after[length + 1..];
             } else {
@@ -66,7 +68,11 @@ impl Template {
             parts.push(Part::Text(text));
         }
         if problems.is_empty() {
-            Ok(Self { source: source.into(), position, parts })
+            Ok(Self {
+                source: source.into(),
+                position,
+                parts,
+            })
         } else {
             Err(problems)
         }
@@ -113,9 +119,15 @@ impl Template {
         let mut searched = 0;
         for expr in self.exprs() {
             // The parts stand in the source in their order.
-            let start = self.source[searched..].find(expr.source()).map_or(0, |at| searched + at);
+            let start = self.source[searched..]
+                .find(expr.source())
+                .map_or(0, |at| searched + at);
             searched = start + expr.source().len();
-            found.extend(expr.check(names).into_iter().map(|p| shifted(p, &self.source, start)));
+            found.extend(
+                expr.check(names)
+                    .into_iter()
+                    .map(|p| shifted(p, &self.source, start)),
+            );
         }
         found
     }
@@ -148,8 +160,14 @@ impl Template {
                 Part::Expr(expr) => {
                     let value = expr.evaluate(scope)?;
                     if value.is_null() || value.as_list().is_some() || value.as_map().is_some() {
-                        let message = format!("its value is a {}, which has no place in text", value.type_name());
-                        return Err(EvalError::new(expr.source(), message.replace("a null", "null")));
+                        let message = format!(
+                            "its value is a {}, which has no place in text",
+                            value.type_name()
+                        );
+                        return Err(EvalError::new(
+                            expr.source(),
+                            message.replace("a null", "null"),
+                        ));
                     }
                     match value.as_str() {
                         Some(part) => text.push_str(part),
@@ -230,7 +248,10 @@ impl JsonTemplate {
     /// A tree without templates.
     #[must_use]
     pub const fn literal_value(value: serde_json::Value) -> Self {
-        Self { root: Node::Literal(value), secret: false }
+        Self {
+            root: Node::Literal(value),
+            secret: false,
+        }
     }
 
     /// A single template.
@@ -238,7 +259,10 @@ impl JsonTemplate {
     pub fn template(template: Template) -> Self {
         match template.literal() {
             Some(text) => Self::literal_value(text.into()),
-            None => Self { secret: template.is_secret(), root: Node::Template(template) },
+            None => Self {
+                secret: template.is_secret(),
+                root: Node::Template(template),
+            },
         }
     }
 
@@ -258,10 +282,17 @@ impl JsonTemplate {
     #[must_use]
     pub fn map(entries: Vec<(String, Self)>) -> Self {
         let secret = entries.iter().any(|(_, item)| item.secret);
-        let literals = entries.iter().map(|(key, item)| Some((key.clone(), item.literal()?.clone())));
+        let literals = entries
+            .iter()
+            .map(|(key, item)| Some((key.clone(), item.literal()?.clone())));
         let root = match literals.collect() {
             Some(literals) => Node::Literal(serde_json::Value::Object(literals)),
-            None => Node::Map(entries.into_iter().map(|(key, item)| (key, item.root)).collect()),
+            None => Node::Map(
+                entries
+                    .into_iter()
+                    .map(|(key, item)| (key, item.root))
+                    .collect(),
+            ),
         };
         Self { root, secret }
     }

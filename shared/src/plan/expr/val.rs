@@ -13,8 +13,8 @@ use cel::common::traits::{
     Adder, Comparer, Container, Divider, Indexer, Iterable, Iterator as ValIterator, Modder,
     Multiplier, Negator, Sizer, Subtractor, Zeroer,
 };
-use cel::common::types::{CelInt, CelList, CelUInt, Kind, Type};
 use cel::common::types;
+use cel::common::types::{CelInt, CelList, CelUInt, Kind, Type};
 use cel::common::value::{Builtin, BuiltinRef, CowVal, StaticVal, Val};
 
 use super::value::{Repr, Value};
@@ -121,7 +121,8 @@ impl Val for Value {
     }
 
     fn equals(&self, other: &dyn Val) -> bool {
-        self.scalar().map_or_else(|| equal(self, other), |scalar| scalar.equals(other))
+        self.scalar()
+            .map_or_else(|| equal(self, other), |scalar| scalar.equals(other))
     }
 
     fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
@@ -186,8 +187,13 @@ fn lists_equal(left: &dyn Val, right: &dyn Val) -> bool {
 }
 
 fn maps_equal(left: &dyn Val, right: &dyn Val) -> bool {
-    let sizes = (left.as_sizer().map(Sizer::size), right.as_sizer().map(Sizer::size));
-    let (Some(keys), Some(left), Some(right)) = (left.as_iterable(), left.as_indexer(), right.as_indexer()) else {
+    let sizes = (
+        left.as_sizer().map(Sizer::size),
+        right.as_sizer().map(Sizer::size),
+    );
+    let (Some(keys), Some(left), Some(right)) =
+        (left.as_iterable(), left.as_indexer(), right.as_indexer())
+    else {
         return false;
     };
     if sizes.0 != sizes.1 {
@@ -209,7 +215,10 @@ impl Adder for Value {
         Self: 'v,
     {
         let no_overload = || {
-            let kinds = vec![self.get_type().name().to_owned(), rhs.get_type().name().to_owned()];
+            let kinds = vec![
+                self.get_type().name().to_owned(),
+                rhs.get_type().name().to_owned(),
+            ];
             ExecutionError::no_such_overload("_+_", kinds)
         };
         let (Repr::List(items), Kind::List) = (&self.0, rhs.get_type().kind()) else {
@@ -242,9 +251,10 @@ impl Indexer for Value {
         let found = match &self.0 {
             Repr::List(items) => {
                 let at = list_index(index)?;
-                usize::try_from(at).ok().and_then(|at| items.get(at)).ok_or_else(|| {
-                    ExecutionError::IndexOutOfBounds(cel::Value::Int(at))
-                })
+                usize::try_from(at)
+                    .ok()
+                    .and_then(|at| items.get(at))
+                    .ok_or_else(|| ExecutionError::IndexOutOfBounds(cel::Value::Int(at)))
             }
             Repr::Map(entries) => entries.get_key(index).ok_or_else(|| {
                 let key = Self::from_val(index).map_or_else(String::new, |key| key.to_string());
@@ -259,7 +269,7 @@ impl Indexer for Value {
     where
         Self: 'v,
     {
-        self.get(index).map(CowVal::into_owned)
+        Indexer::get(&*self, index).map(CowVal::into_owned)
     }
 }
 

@@ -48,7 +48,8 @@ impl Entries {
     fn new(pairs: Vec<(Value, Value)>) -> Self {
         let index = (pairs.len() > SEARCHED_ENTRIES).then(|| {
             let keys = pairs.iter().enumerate();
-            keys.filter_map(|(at, (key, _))| Some((key.as_str()?.to_owned(), at))).collect()
+            keys.filter_map(|(at, (key, _))| Some((key.as_str()?.to_owned(), at)))
+                .collect()
         });
         Self { pairs, index }
     }
@@ -57,18 +58,25 @@ impl Entries {
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
         match &self.index {
             Some(index) => index.get(key).and_then(|at| self.pairs.get(*at)),
-            None => self.pairs.iter().rev().find(|(k, _)| k.as_str() == Some(key)),
+            None => self
+                .pairs
+                .iter()
+                .rev()
+                .find(|(k, _)| k.as_str() == Some(key)),
         }
         .map(|(_, value)| value)
     }
 
     /// The value at a key of any type.
     pub(super) fn get_key(&self, key: &dyn Val) -> Option<&Value> {
-        match key.downcast_ref::<CelString>() {
+        match key.downcast_ref::<CelString<'_>>() {
             Some(key) => self.get(key.inner()),
             None => {
                 let pairs = self.pairs.iter().rev();
-                pairs.into_iter().find(|(k, _)| Val::equals(k, key)).map(|(_, value)| value)
+                pairs
+                    .into_iter()
+                    .find(|(k, _)| Val::equals(k, key))
+                    .map(|(_, value)| value)
             }
         }
     }
@@ -87,7 +95,10 @@ impl Value {
     /// A map; of entries with the same key the last one counts.
     #[must_use]
     pub fn map<K: Into<Self>>(entries: impl IntoIterator<Item = (K, Self)>) -> Self {
-        let pairs = entries.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        let pairs = entries
+            .into_iter()
+            .map(|(key, value)| (key.into(), value))
+            .collect();
         Self(Repr::Map(Arc::new(Entries::new(pairs))))
     }
 
@@ -117,9 +128,11 @@ impl Value {
             serde_json::Value::Array(items) => {
                 Self::list(items.iter().map(Self::from_json).collect())
             }
-            serde_json::Value::Object(entries) => {
-                Self::map(entries.iter().map(|(key, value)| (key.as_str(), Self::from_json(value))))
-            }
+            serde_json::Value::Object(entries) => Self::map(
+                entries
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), Self::from_json(value))),
+            ),
         }
     }
 
@@ -134,9 +147,9 @@ impl Value {
             Repr::Uint(value) => (*value.inner()).into(),
             Repr::Double(value) => (*value.inner()).into(),
             Repr::String(value) => value.inner().into(),
-            Repr::Bytes(value) => {
-                base64::engine::general_purpose::STANDARD.encode(value.inner()).into()
-            }
+            Repr::Bytes(value) => base64::engine::general_purpose::STANDARD
+                .encode(value.inner())
+                .into(),
             Repr::List(items) => items.iter().map(Self::to_json).collect(),
             Repr::Map(entries) => {
                 let pairs = entries.pairs.iter();
@@ -183,7 +196,10 @@ impl Value {
 
     /// The `double`, or the nearest to an `int` or `uint`.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "the nearest double is what is asked for")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the nearest double is what is asked for"
+    )]
     pub fn as_f64(&self) -> Option<f64> {
         match &self.0 {
             Repr::Int(value) => Some(*value.inner() as f64),
@@ -265,19 +281,23 @@ impl Value {
             Kind::Int => Repr::Int(*val.downcast_ref::<CelInt>()?),
             Kind::UInt => Repr::Uint(*val.downcast_ref::<CelUInt>()?),
             Kind::Double => Repr::Double(*val.downcast_ref::<CelDouble>()?),
-            Kind::String => {
-                Repr::String(CelString::from(val.downcast_ref::<CelString>()?.inner().to_owned()))
-            }
-            Kind::Bytes => {
-                Repr::Bytes(CelBytes::from(val.downcast_ref::<CelBytes>()?.inner().to_vec()))
-            }
+            Kind::String => Repr::String(CelString::from(
+                val.downcast_ref::<CelString<'_>>()?.inner().to_owned(),
+            )),
+            Kind::Bytes => Repr::Bytes(CelBytes::from(
+                val.downcast_ref::<CelBytes<'_>>()?.inner().to_vec(),
+            )),
             Kind::List => {
-                let items = val.downcast_ref::<CelList>()?.inner().iter();
-                return items.map(|item| Self::from_val(&**item)).collect::<Option<_>>().map(Self::list);
+                let items = val.downcast_ref::<CelList<'_>>()?.inner().iter();
+                return items
+                    .map(|item| Self::from_val(&**item))
+                    .collect::<Option<_>>()
+                    .map(Self::list);
             }
             Kind::Map => {
-                let entries = val.downcast_ref::<CelMap>()?.inner().iter();
-                let pairs = entries.map(|(key, value)| Some((Self::from_key(key), Self::from_val(&**value)?)));
+                let entries = val.downcast_ref::<CelMap<'_>>()?.inner().iter();
+                let pairs = entries
+                    .map(|(key, value)| Some((Self::from_key(key), Self::from_val(&**value)?)));
                 return pairs.collect::<Option<Vec<_>>>().map(Self::map);
             }
             _ => return None,
@@ -360,9 +380,10 @@ impl fmt::Debug for Value {
             Repr::String(value) => write!(f, "{:?}", value.inner()),
             Repr::Bytes(value) => write!(f, "b\"{}\"", value.inner().escape_ascii()),
             Repr::List(items) => f.debug_list().entries(items.iter()).finish(),
-            Repr::Map(entries) => {
-                f.debug_map().entries(entries.pairs.iter().map(|(key, value)| (key, value))).finish()
-            }
+            Repr::Map(entries) => f
+                .debug_map()
+                .entries(entries.pairs.iter().map(|(key, value)| (key, value)))
+                .finish(),
         }
     }
 }
