@@ -11,6 +11,8 @@ pub mod id;
 pub mod metric;
 pub mod plan;
 pub mod rng;
+pub mod schedule;
+pub mod segment;
 pub mod shutdown;
 pub mod telemetry;
 
