@@ -1,7 +1,7 @@
 //! Accepts connections and serves each in its own task, for the REST API and for every job alike.
 //!
-//! Owns no state. A server ends in two steps: `closing` lets its connections say goodbye, for [`CONNECTION_GRACE`];
-//! `abort` drops them. Every task runs on the given tracker, so that whoever started a server can wait for its last one.
+//! Owns no state. A server ends in two stages: draining lets its connections say goodbye, for [`CONNECTION_GRACE`];
+//! aborting drops them. Every task is one of the given tasks, so that whoever started a server can wait for its last one.
 
 use std::error::Error;
 use std::future::Future;
@@ -15,10 +15,10 @@ use hyper::rt::Executor;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use testmesh_shared::shutdown::Tasks;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::limits::{CONNECTION_GRACE, MAX_CONNECTIONS, SEND_BUFFER};
 
@@ -31,21 +31,13 @@ pub(crate) enum Protocol {
     Grpc,
 }
 
-/// Where a server's tasks live and how they end.
-#[derive(Debug, Clone)]
-pub(crate) struct Scope {
-    pub(crate) tasks: TaskTracker,
-    pub(crate) closing: CancellationToken,
-    pub(crate) abort: CancellationToken,
-}
-
-/// Accepts until `scope.closing`, then closes the listener and leaves the connections to their tasks.
+/// Accepts until `tasks` drain, then closes the listener and leaves the connections to their tasks.
 ///
 /// `service` makes the service of one connection; its token closes that connection when cancelled.
 pub(crate) async fn accept<M, S, B>(
     listener: TcpListener,
     protocol: Protocol,
-    scope: Scope,
+    tasks: Tasks,
     service: M,
 ) where
     M: Fn(CancellationToken) -> S,
@@ -57,7 +49,7 @@ pub(crate) async fn accept<M, S, B>(
     loop {
         let accepted = tokio::select! {
             biased;
-            () = scope.closing.cancelled() => return,
+            () = tasks.shutdown().draining() => return,
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
@@ -76,11 +68,11 @@ pub(crate) async fn accept<M, S, B>(
             );
             continue;
         };
-        let close = scope.abort.child_token();
+        let close = tasks.shutdown().abort_token().child_token();
         let service = service(close.clone());
-        let scope = scope.clone();
-        scope.tasks.clone().spawn(async move {
-            serve_connection(stream, protocol, scope, close, service).await;
+        let of_connection = tasks.clone();
+        tasks.spawn("connection", async move {
+            serve_connection(stream, protocol, of_connection, close, service).await;
             drop(place);
         });
     }
@@ -89,7 +81,7 @@ pub(crate) async fn accept<M, S, B>(
 async fn serve_connection<S, B>(
     stream: TcpStream,
     protocol: Protocol,
-    scope: Scope,
+    tasks: Tasks,
     close: CancellationToken,
     service: S,
 ) where
@@ -100,8 +92,8 @@ async fn serve_connection<S, B>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "failed to switch off Nagle's algorithm");
     }
-    let executor = ScopeExecutor {
-        tasks: scope.tasks.clone(),
+    let executor = ConnectionExecutor {
+        tasks: tasks.clone(),
         close: close.clone(),
     };
     let mut builder = Builder::new(executor);
@@ -118,7 +110,7 @@ async fn serve_connection<S, B>(
         biased;
         () = close.cancelled() => return,
         ended = connection.as_mut() => ended,
-        () = scope.closing.cancelled() => {
+        () = tasks.shutdown().draining() => {
             connection.as_mut().graceful_shutdown();
             let goodbye = tokio::time::timeout(CONNECTION_GRACE, connection.as_mut());
             tokio::select! {
@@ -132,21 +124,21 @@ async fn serve_connection<S, B>(
     }
 }
 
-/// Runs what hyper spawns for a connection: on the scope's tracker, and no longer than the connection may live.
+/// Runs what hyper spawns for a connection: among the server's tasks, and no longer than the connection may live.
 #[derive(Debug, Clone)]
-struct ScopeExecutor {
-    tasks: TaskTracker,
+struct ConnectionExecutor {
+    tasks: Tasks,
     close: CancellationToken,
 }
 
-impl<F> Executor<F> for ScopeExecutor
+impl<F> Executor<F> for ConnectionExecutor
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
         let close = self.close.clone();
-        self.tasks.spawn(async move {
+        self.tasks.spawn("call", async move {
             tokio::select! {
                 biased;
                 () = close.cancelled() => {}

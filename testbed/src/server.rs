@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
+use testmesh_shared::shutdown::Tasks;
+
 use crate::behavior::{Behavior, Kind, strikes_request};
 use crate::clock::Clock;
 use crate::http::Manifests;
 use crate::jobs::Registry;
 use crate::profile::Config;
 use crate::rows::RowCache;
-use crate::serve::Scope;
 
 /// The shared state of one testbed.
 #[derive(Debug)]
@@ -21,21 +22,21 @@ pub(crate) struct Server {
     pub(crate) jobs: Registry,
     pub(crate) rows: RowCache,
     pub(crate) manifests: Mutex<Manifests>,
-    pub(crate) scope: Scope,
+    pub(crate) tasks: Tasks,
     behaviors: RwLock<Vec<Behavior>>,
     calls: AtomicU64,
     configures: AtomicU64,
 }
 
 impl Server {
-    pub(crate) fn new(config: Config, stream_url: String, jobs: Registry, scope: Scope) -> Self {
+    pub(crate) fn new(config: Config, stream_url: String, jobs: Registry, tasks: Tasks) -> Self {
         Self {
             clock: Clock::start(),
             stream_url,
             jobs,
             rows: RowCache::new(config.row_cache),
             manifests: Mutex::new(Manifests::default()),
-            scope,
+            tasks,
             behaviors: RwLock::new(config.behaviors.clone()),
             calls: AtomicU64::new(0),
             configures: AtomicU64::new(0),

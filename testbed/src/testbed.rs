@@ -5,17 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use tokio::net::TcpSocket;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use testmesh_shared::shutdown::{Shutdown, Tasks};
+use tokio::net::{TcpListener, TcpSocket};
 use tower::ServiceExt;
 
 use crate::http::router;
 use crate::jobs::{OnConflict, Ports, Registry};
 use crate::limits::{BACKLOG, SHUTDOWN_ABORT, SHUTDOWN_GRACE};
 use crate::profile::{Config, Validation};
-use crate::serve::{Protocol, Scope, accept};
+use crate::serve::{Protocol, accept};
 use crate::server::Server;
 
 /// A running stand-in Focus Server. Dropping it ends it without waiting; [`Testbed::shutdown`] waits.
@@ -24,9 +26,7 @@ pub struct Testbed {
     url: String,
     address: SocketAddr,
     job_ports: u16,
-    tasks: TaskTracker,
-    closing: DropGuard,
-    abort: DropGuard,
+    tasks: Tasks,
 }
 
 impl Testbed {
@@ -49,11 +49,7 @@ impl Testbed {
             .local_addr()
             .context("failed to read the listening address")?;
         let host = host(address.ip());
-        let scope = Scope {
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            abort: CancellationToken::new(),
-        };
+        let tasks = Tasks::new(Shutdown::new());
         let on_conflict = match config.validation {
             Validation::Strict => OnConflict::Skip,
             Validation::Lenient => OnConflict::Fail,
@@ -64,29 +60,15 @@ impl Testbed {
             config,
             format!("http://{advertise}"),
             jobs,
-            scope.clone(),
+            tasks.clone(),
         ));
-        let router = router(server);
-        scope
-            .tasks
-            .spawn(accept(listener, Protocol::Http, scope.clone(), move |_| {
-                let router = router.clone();
-                service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                    let router = router.clone();
-                    async move {
-                        let answered: Result<_, Infallible> =
-                            router.oneshot(request.map(axum::body::Body::new)).await;
-                        answered
-                    }
-                })
-            }));
+        let rest = serve_rest(listener, router(server), tasks.clone());
+        tasks.spawn("listener", rest);
         Ok(Self {
             url: format!("http://{host}:{}", address.port()),
             address,
             job_ports,
-            tasks: scope.tasks,
-            closing: scope.closing.drop_guard(),
-            abort: scope.abort.drop_guard(),
+            tasks,
         })
     }
 
@@ -112,25 +94,42 @@ impl Testbed {
     ///
     /// # Errors
     ///
-    /// Tasks were left, which is a defect of the testbed.
+    /// Tasks were left or one panicked, which is a defect of the testbed.
     pub async fn shutdown(self) -> anyhow::Result<()> {
-        self.tasks.close();
-        drop(self.closing);
-        if tokio::time::timeout(SHUTDOWN_GRACE, self.tasks.wait())
-            .await
-            .is_ok()
-        {
-            return Ok(());
+        let shutdown = self.tasks.shutdown();
+        shutdown.drain();
+        if self.tasks.join(SHUTDOWN_GRACE).await.is_err() {
+            shutdown.abort();
+            self.tasks
+                .join(SHUTDOWN_ABORT)
+                .await
+                .context("the testbed did not end")?;
         }
-        drop(self.abort);
-        let left = self.tasks.len();
-        tokio::time::timeout(SHUTDOWN_ABORT, self.tasks.wait())
-            .await
-            .with_context(|| format!("{left} tasks of the testbed did not end"))
+        match self.tasks.panicked() {
+            Some(panicked) => Err(panicked).context("the testbed has a defect"),
+            None => Ok(()),
+        }
     }
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        self.tasks.shutdown().abort();
+    }
+}
+
+async fn serve_rest(listener: TcpListener, router: Router, tasks: Tasks) {
+    accept(listener, Protocol::Http, tasks, move |_| {
+        let router = router.clone();
+        service_fn(move |request: Request<Incoming>| {
+            let answer = router.clone().oneshot(request.map(axum::body::Body::new));
+            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        })
+    })
+    .await;
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {

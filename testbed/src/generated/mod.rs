@@ -5,13 +5,10 @@
 /// Package `pandadatastream`: what a job serves.
 #[expect(
     missing_docs,
-    reason = "generated: the proto's comments are the documentation"
-)]
-#[allow(
-    clippy::all,
-    clippy::pedantic,
     clippy::allow_attributes,
-    reason = "generated"
+    clippy::allow_attributes_without_reason,
+    clippy::missing_errors_doc,
+    reason = "generated: the proto's comments are the documentation"
 )]
 pub mod pandadatastream {
     include!("pandadatastream.rs");

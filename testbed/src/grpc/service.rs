@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use testmesh_shared::shutdown::Tasks;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -19,20 +20,20 @@ use super::stream::{Call, RowStream};
 use crate::behavior::CallFaults;
 use crate::generated::pandadatastream::StreamDataRequest;
 use crate::jobs::Job;
-use crate::serve::{Protocol, Scope, accept};
+use crate::serve::{Protocol, accept};
 use crate::server::Server;
 use crate::trace;
 
 const STREAM_DATA: &str = "/pandadatastream.DataStreamService/StreamData";
 
-/// Serves a job until its scope closes.
+/// Serves a job until its tasks drain.
 pub(crate) async fn serve(
     listener: TcpListener,
     server: &Arc<Server>,
     job: &Arc<Job>,
-    scope: &Scope,
+    tasks: &Tasks,
 ) {
-    accept(listener, Protocol::Grpc, scope.clone(), |connection| {
+    accept(listener, Protocol::Grpc, tasks.clone(), |connection| {
         let (server, job) = (Arc::clone(server), Arc::clone(job));
         service_fn(move |request| {
             let service = StreamData {

@@ -297,11 +297,11 @@ impl Call {
     /// Sleeps, if the time is not past. False: the job closes.
     async fn sleep_until(&self, due: Instant) -> bool {
         if due <= Instant::now() {
-            return !self.job.closing.is_cancelled();
+            return !self.job.life.is_draining();
         }
         tokio::select! {
             biased;
-            () = self.job.closing.cancelled() => false,
+            () = self.job.life.draining() => false,
             () = tokio::time::sleep_until(due) => true,
         }
     }

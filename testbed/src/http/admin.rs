@@ -130,9 +130,8 @@ async fn answer(
         None => {
             // Hashing every row of a range takes long enough to hold up live streams of the same thread.
             let computed = server
-                .scope
                 .tasks
-                .spawn_blocking(move || manifest(&view, stream, now));
+                .spawn_blocking("manifest", move || manifest(&view, stream, now));
             let list = computed
                 .await
                 .map_err(|error| {

@@ -41,9 +41,8 @@ pub(crate) async fn configure(
     let description = job.description.clone();
     server.jobs.insert(&job);
     server
-        .scope
         .tasks
-        .spawn(jobs::run(Arc::clone(&server), job, socket));
+        .spawn("job", jobs::run(Arc::clone(&server), job, socket));
     Ok(Json(description))
 }
 
@@ -87,7 +86,7 @@ fn job(
         created: now_ns / 1_000_000_000,
         first_line: view.request.grid.line_after(now_ns),
         calls: Arc::new(Calls::new()),
-        closing: server.scope.closing.child_token(),
+        life: server.tasks.shutdown().child(),
         extrema: Extrema::new(),
         slot,
         id,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
+use testmesh_shared::shutdown::Shutdown;
 
 use super::calls::Calls;
 use crate::rows::Row;
@@ -25,8 +25,8 @@ pub(crate) struct Job {
     /// What configure answered, and `/metadata/{job_id}` repeats.
     pub(crate) description: Value,
     pub(crate) calls: Arc<Calls>,
-    /// Cancelled when the job is cleaned up or the testbed closes.
-    pub(crate) closing: CancellationToken,
+    /// Drains when the job is cleaned up or the testbed ends.
+    pub(crate) life: Shutdown,
     pub(crate) extrema: Extrema,
 }
 

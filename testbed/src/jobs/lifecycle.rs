@@ -10,44 +10,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use testmesh_shared::shutdown::Tasks;
 use tokio::net::TcpSocket;
-use tokio_util::task::TaskTracker;
 
 use super::job::Job;
 use crate::grpc;
 use crate::hash::{mix3, unit};
 use crate::limits::{BACKLOG, CONNECTION_GRACE};
 use crate::profile::Config;
-use crate::serve::Scope;
 use crate::server::Server;
 
-/// Runs a job to its end. Returns once its slot is free; bounded after `job.closing`.
+/// Runs a job to its end. Returns once its slot is free; bounded once the job drains.
 pub(crate) async fn run(server: Arc<Server>, job: Arc<Job>, socket: TcpSocket) {
-    // The job's own connections, so that its slot is freed only after the last is gone.
-    let connections = TaskTracker::new();
-    let scope = Scope {
-        tasks: connections.clone(),
-        closing: job.closing.clone(),
-        abort: server.scope.abort.child_token(),
-    };
+    // The job's own tasks, so that its slot is freed only after the last connection is gone.
+    let connections = Tasks::new(job.life.clone());
     let sequence = job
         .id
         .bytes()
         .fold(0, |sum, byte| mix3(sum, u64::from(byte), 0));
     tokio::select! {
-        () = job.closing.cancelled() => {}
-        () = start_and_serve(&server, &job, socket, &scope, ready_after(&server.config, sequence)) => {}
+        () = job.life.draining() => {}
+        () = start_and_serve(&server, &job, socket, &connections, ready_after(&server.config, sequence)) => {}
     }
     job.calls.close();
     server.jobs.forget(job.slot);
-    job.closing.cancel();
-    connections.close();
-    if tokio::time::timeout(CONNECTION_GRACE * 2, connections.wait())
-        .await
-        .is_err()
-    {
-        scope.abort.cancel();
-        connections.wait().await;
+    job.life.drain();
+    if connections.join(CONNECTION_GRACE * 2).await.is_err() {
+        job.life.abort();
+        if let Err(left) = connections.join(CONNECTION_GRACE).await {
+            tracing::error!(job = job.id, %left, "a job's connections did not end");
+        }
     }
     server.jobs.release(job.slot);
     tracing::debug!(job = job.id, "job cleaned up");
@@ -57,7 +49,7 @@ async fn start_and_serve(
     server: &Arc<Server>,
     job: &Arc<Job>,
     socket: TcpSocket,
-    scope: &Scope,
+    connections: &Tasks,
     ready: Duration,
 ) {
     tokio::time::sleep(ready).await;
@@ -73,7 +65,7 @@ async fn start_and_serve(
         }
     };
     tokio::select! {
-        () = grpc::serve(listener, server, job, scope) => {}
+        () = grpc::serve(listener, server, job, connections) => {}
         () = job.calls.watch_readers(server.config.stream_idle) => {}
         () = job.calls.idle(server.config.idle_cleanup, server.config.startup_grace) => {}
     }

@@ -625,3 +625,39 @@ async fn behaviors_over_the_admin_api() {
         "a bad list changes nothing"
     );
 }
+
+#[test]
+fn the_readme_lists_every_behavior_with_its_reason_and_every_flag() {
+    use clap::CommandFactory;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        _flags: testmesh_testbed::Flags,
+    }
+
+    let readme = include_str!("../../README.md");
+    for entry in testmesh_testbed::TABLE {
+        let lines = || {
+            readme
+                .lines()
+                .filter(|line| line.starts_with(&format!("| `{}`", entry.name)))
+        };
+        assert!(
+            lines().any(|line| line.ends_with(&format!("`{}` |", entry.reason))),
+            "{}",
+            entry.name
+        );
+        assert!(
+            lines().any(|line| line.contains(entry.finding.split(" (").next().unwrap())),
+            "{}",
+            entry.finding
+        );
+    }
+    for flag in Cli::command()
+        .get_arguments()
+        .filter_map(|argument| argument.get_long())
+    {
+        assert!(readme.contains(&format!("--{flag}")), "--{flag}");
+    }
+}
