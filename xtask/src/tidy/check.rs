@@ -1,6 +1,5 @@
 //! Applies every rule to a checkout.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -44,13 +43,14 @@ pub fn run(workspace: &Workspace) -> Result<()> {
 /// Fails when the checkout cannot be read.
 pub fn check(root: &Path) -> Result<Vec<Complaint>> {
     let sources = Source::read_all(root)?;
-    let existing = existing(root, &sources);
+    let exists = |path: &str| root.join(path).exists();
     let mut complaints = purity::list_is_current(&sources);
     for source in &sources {
         let rules = if source.is_rust() {
             RUST_FILE
         } else if source.is_markdown() {
-            complaints.extend(markdown::links(source, &existing));
+            complaints.extend(markdown::links(source, &exists));
+            complaints.extend(markdown::paths(source, &exists));
             MARKDOWN_FILE
         } else {
             &[]
@@ -58,20 +58,4 @@ pub fn check(root: &Path) -> Result<Vec<Complaint>> {
         complaints.extend(ANY_FILE.iter().chain(rules).flat_map(|rule| rule(source)));
     }
     Ok(complaints)
-}
-
-/// What a link may name: every file that was read, every directory above one, and files at the root of any kind.
-fn existing(root: &Path, sources: &[Source]) -> BTreeSet<String> {
-    let mut paths: BTreeSet<String> = sources.iter().map(|source| source.path.clone()).collect();
-    for source in sources {
-        let above = source
-            .path
-            .match_indices('/')
-            .map(|(end, _)| source.path[..end].to_owned());
-        paths.extend(above);
-    }
-    let at_root = std::fs::read_dir(root).into_iter().flatten().flatten();
-    paths.extend(at_root.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-    paths.extend([".ci/run", ".config/nextest.toml", ".cargo/config.toml"].map(str::to_owned));
-    paths
 }

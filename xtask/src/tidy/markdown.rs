@@ -1,22 +1,64 @@
 //! Rules for documents: links lead somewhere, headings are sentences, lines hold one sentence.
 
-use std::collections::BTreeSet;
-
 use super::{Complaint, Source};
 
 /// A relative link names a file or directory that exists.
-pub(super) fn links(source: &Source, existing: &BTreeSet<String>) -> Vec<Complaint> {
+pub(super) fn links(source: &Source, exists: &dyn Fn(&str) -> bool) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     for (number, line) in prose(source) {
         for target in link_targets(line) {
             let path = resolve(&source.path, target);
-            if !existing.contains(&path) {
+            if !exists(&path) {
                 complaints
                     .push(source.complain(number, &format!("the link `{target}` leads nowhere")));
             }
         }
     }
     complaints
+}
+
+/// A path in backticks, from the workspace or from the document's own directory, names something that exists.
+pub(super) fn paths(source: &Source, exists: &dyn Fn(&str) -> bool) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for (number, line) in prose(source) {
+        let quoted = line.split('`').skip(1).step_by(2);
+        for path in quoted.filter(|quoted| is_path(quoted)) {
+            let beside = resolve(&source.path, path);
+            if !exists(path) && !exists(&beside) {
+                complaints.push(source.complain(number, &format!("there is no `{path}`")));
+            }
+        }
+    }
+    complaints
+}
+
+/// Whether this is meant as one path of the workspace: it starts with a directory of ours, and has no pattern in it.
+fn is_path(quoted: &str) -> bool {
+    const TOP: &[&str] = &[
+        "agent",
+        "bench",
+        "coordinator",
+        "docs",
+        "e2e",
+        "plans",
+        "proto",
+        "shared",
+        "testbed",
+        "xtask",
+    ];
+    let plain = |character: char| character.is_ascii_alphanumeric() || "/._-".contains(character);
+    let top = quoted.split_once('/').map(|(top, _)| top);
+    // Upper case stands for a name that is chosen, as in `agent/src/driver/NAME.rs`.
+    let chosen = |part: &str| {
+        part.trim_end_matches(".rs")
+            .chars()
+            .all(|character| character.is_ascii_uppercase())
+    };
+    top.is_some_and(|top| TOP.contains(&top))
+        && quoted.chars().all(plain)
+        && !quoted
+            .split('/')
+            .any(|part| !part.is_empty() && chosen(part))
 }
 
 /// One heading of the first level, on the first line.
@@ -73,8 +115,7 @@ mod tests {
             path: "docs/design/x.md".to_owned(),
             text: text.to_owned(),
         };
-        let existing = BTreeSet::from(["docs/a.md".to_owned()]);
-        let complaints = links(&source, &existing);
+        let complaints = links(&source, &|path| path == "docs/a.md");
         assert_eq!(complaints.len(), 1, "{complaints:?}");
         assert_eq!(
             complaints[0].to_string(),
