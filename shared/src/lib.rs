@@ -8,6 +8,7 @@ pub mod digest;
 pub mod error;
 pub mod exit_code;
 pub mod id;
+pub mod integrity;
 pub mod metric;
 pub mod plan;
 pub mod rng;

@@ -1,0 +1,475 @@
+//! Finds the fields that integrity is about in an encoded protobuf message: sequence, key, payload and time of sending. One
+//! pass, no generated code, nothing decoded besides; values are numbers and places, and nothing is copied.
+//!
+//! The paths of a stage make a small tree, once. Scanning walks a message along it: a field on a path is read or entered, any
+//! other is skipped by its length. The walk goes no deeper than the paths do, whatever a message nests. Protobuf's rules
+//! hold: the last of a single field wins, an absent one is its default, and that of every element of a repeated message.
+
+use std::borrow::Cow;
+
+use super::path::{Cardinality, FieldPath, Scalar};
+use super::wire_format::{Cursor, WireType};
+use crate::digest::{Hasher, RowDigest};
+
+/// Why a message could not be read. Its rows count as mismatched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ScanError {
+    /// A value goes beyond the end.
+    #[error("the message ends within a field")]
+    Truncated,
+    /// A number wider than 64 bits.
+    #[error("the message holds a number of more than 64 bits")]
+    Varint,
+    /// A tag without a meaning.
+    #[error("the message holds an invalid field tag")]
+    Tag,
+    /// Groups that nest too deep, or do not end.
+    #[error("the message holds a broken group")]
+    Group,
+    /// A field on a path is encoded as another type.
+    #[error("field {number} of the message is encoded as another type than its descriptor says")]
+    WireType {
+        /// Its number.
+        number: u32,
+    },
+}
+
+/// Which fields of a message are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The numbers of the rows; has to be an integer.
+    pub sequence: FieldPath,
+    /// What rows are compared by; none: the sequence.
+    pub key: Option<FieldPath>,
+    /// What the checksum covers; none: the whole message.
+    pub payload: Option<FieldPath>,
+    /// When the server sent the message; has to be a number.
+    pub sent_at: Option<FieldPath>,
+}
+
+const SLOTS: usize = 4;
+const SEQUENCE: usize = 0;
+const KEY: usize = 1;
+const PAYLOAD: usize = 2;
+const SENT_AT: usize = 3;
+
+/// What happens at a field of a message.
+#[derive(Debug, Clone, Copy)]
+enum Action {
+    /// Its value goes to a slot.
+    Read {
+        slot: usize,
+        scalar: Scalar,
+        cardinality: Cardinality,
+    },
+    /// It is a message on a path.
+    Enter { node: usize },
+}
+
+/// A message on a path.
+#[derive(Debug, Clone, Default)]
+struct Node {
+    actions: Vec<(u32, Action)>,
+    /// Slots that have one value per occurrence of this message: their default until it is read.
+    singles: Vec<usize>,
+}
+
+/// A value found: a number's bits, or a place in the message.
+type Found64 = u64;
+type Place = (usize, usize);
+
+/// What one slot found.
+#[derive(Debug, Clone, Default)]
+struct Slot {
+    /// Whether values are collected as places rather than numbers.
+    as_places: bool,
+    numbers: Vec<Found64>,
+    places: Vec<Place>,
+    /// The value of a single field so far.
+    number: Found64,
+    place: Place,
+}
+
+/// Reads the messages of one stream, or of many, with one scratch space.
+#[derive(Debug, Clone)]
+pub struct Scanner {
+    nodes: Vec<Node>,
+    slots: [Slot; SLOTS],
+    scalars: [Option<Scalar>; SLOTS],
+}
+
+impl Scanner {
+    /// Compiles a layout.
+    #[must_use]
+    pub fn new(layout: &Layout) -> Self {
+        let paths = [
+            Some(&layout.sequence),
+            layout.key.as_ref(),
+            layout.payload.as_ref(),
+            layout.sent_at.as_ref(),
+        ];
+        let mut scanner = Self {
+            nodes: vec![Node::default()],
+            slots: Default::default(),
+            scalars: paths.map(|path| path.map(FieldPath::scalar)),
+        };
+        for (slot, path) in paths.into_iter().enumerate() {
+            if let Some(path) = path {
+                scanner.slots[slot].as_places = slot == PAYLOAD || path.scalar().is_bytes();
+                scanner.add(slot, path);
+            }
+        }
+        scanner
+    }
+
+    fn add(&mut self, slot: usize, path: &FieldPath) {
+        let (mut node, mut element) = (0, 0);
+        for step in path.parents() {
+            node = self.enter(node, step.number);
+            if step.cardinality == Cardinality::Repeated {
+                element = node;
+            }
+        }
+        let leaf = path.leaf();
+        if leaf.cardinality == Cardinality::Single {
+            self.nodes[element].singles.push(slot);
+        }
+        let action = Action::Read {
+            slot,
+            scalar: path.scalar(),
+            cardinality: leaf.cardinality,
+        };
+        self.nodes[node].actions.push((leaf.number, action));
+    }
+
+    /// The node of a message field, made at its first use.
+    fn enter(&mut self, node: usize, number: u32) -> usize {
+        let known = self.nodes[node]
+            .actions
+            .iter()
+            .find_map(|(other, action)| match action {
+                Action::Enter { node } if *other == number => Some(*node),
+                Action::Enter { .. } | Action::Read { .. } => None,
+            });
+        known.unwrap_or_else(|| {
+            let new = self.nodes.len();
+            self.nodes.push(Node::default());
+            self.nodes[node]
+                .actions
+                .push((number, Action::Enter { node: new }));
+            new
+        })
+    }
+
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// [`ScanError`] if it is not an encoded message, as far as it had to be read.
+    pub fn scan<'a>(&'a mut self, message: &'a [u8]) -> Result<Found<'a>, ScanError> {
+        for slot in &mut self.slots {
+            slot.numbers.clear();
+            slot.places.clear();
+        }
+        walk(&self.nodes, &mut self.slots, 0, Cursor::new(message))?;
+        Ok(Found {
+            slots: &self.slots,
+            scalars: &self.scalars,
+            message,
+        })
+    }
+}
+
+/// Walks one message. It calls itself along the tree of paths only, which is at most [`PATH_MAX`](super::path::PATH_MAX)
+/// deep.
+fn walk(
+    nodes: &[Node],
+    slots: &mut [Slot; SLOTS],
+    node: usize,
+    mut cursor: Cursor<'_>,
+) -> Result<(), ScanError> {
+    let Node { actions, singles } = &nodes[node];
+    for slot in singles {
+        let slot = &mut slots[*slot];
+        (slot.number, slot.place) = (0, (cursor.place, cursor.place));
+    }
+    while !cursor.is_at_end() {
+        let (number, wire_type) = cursor.tag()?;
+        let value = cursor;
+        let mut read = false;
+        // A field may be on several paths: a key that is also the time of sending.
+        for (wanted, action) in actions {
+            if *wanted != number {
+                continue;
+            }
+            read = true;
+            cursor = value;
+            match action {
+                Action::Read {
+                    slot,
+                    scalar,
+                    cardinality,
+                } => {
+                    let slot = &mut slots[*slot];
+                    slot.read(&mut cursor, number, wire_type, *scalar, *cardinality)?;
+                }
+                Action::Enter { node } if wire_type == WireType::Len => {
+                    let part = cursor.len_value()?;
+                    walk(nodes, slots, *node, cursor.within(part))?;
+                }
+                Action::Enter { .. } => return Err(ScanError::WireType { number }),
+            }
+        }
+        if !read {
+            cursor.skip(number, wire_type)?;
+        }
+    }
+    for slot in singles {
+        let slot = &mut slots[*slot];
+        if slot.as_places {
+            slot.places.push(slot.place);
+        } else {
+            slot.numbers.push(slot.number);
+        }
+    }
+    Ok(())
+}
+
+impl Slot {
+    /// Reads a field's value, which the cursor stands before.
+    #[inline]
+    fn read(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        number: u32,
+        wire_type: WireType,
+        scalar: Scalar,
+        cardinality: Cardinality,
+    ) -> Result<(), ScanError> {
+        let repeated = cardinality == Cardinality::Repeated;
+        if wire_type == WireType::Len && !scalar.is_bytes() {
+            if !repeated {
+                return Err(ScanError::WireType { number });
+            }
+            return self.read_packed(cursor, scalar);
+        }
+        let mut place = (cursor.place, cursor.place);
+        let mut bits = 0;
+        if wire_type != encoding(scalar) {
+            return Err(ScanError::WireType { number });
+        } else if scalar.is_bytes() {
+            place = cursor.len_value()?;
+        } else {
+            bits = read_number(cursor, scalar)?;
+            place.1 = cursor.place;
+        }
+        match (repeated, self.as_places) {
+            (true, true) => self.places.push(place),
+            (true, false) => self.numbers.push(bits),
+            (false, true) => self.place = place,
+            (false, false) => self.number = bits,
+        }
+        Ok(())
+    }
+
+    /// Reads numbers that lie side by side.
+    fn read_packed(&mut self, cursor: &mut Cursor<'_>, scalar: Scalar) -> Result<(), ScanError> {
+        let part = cursor.len_value()?;
+        if self.as_places {
+            // As payload, packed numbers are their bytes; unpacked ones make the same bytes.
+            self.places.push(part);
+            return Ok(());
+        }
+        let mut packed = cursor.within(part);
+        while !packed.is_at_end() {
+            self.numbers.push(read_number(&mut packed, scalar)?);
+        }
+        Ok(())
+    }
+}
+
+const fn encoding(scalar: Scalar) -> WireType {
+    match scalar {
+        Scalar::Int32
+        | Scalar::Int64
+        | Scalar::Uint32
+        | Scalar::Uint64
+        | Scalar::Sint32
+        | Scalar::Sint64
+        | Scalar::Bool => WireType::Varint,
+        Scalar::Fixed32 | Scalar::Sfixed32 | Scalar::Float => WireType::Fixed32,
+        Scalar::Fixed64 | Scalar::Sfixed64 | Scalar::Double => WireType::Fixed64,
+        Scalar::String | Scalar::Bytes | Scalar::Message => WireType::Len,
+    }
+}
+
+/// The bits of a number: those of an i64 for signed types, of a u64 for unsigned ones, of an f64 for floating ones.
+#[inline]
+fn read_number(cursor: &mut Cursor<'_>, scalar: Scalar) -> Result<u64, ScanError> {
+    // Types of 32 bits keep the low half of what was sent.
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    let low = |value: u64| value as u32;
+    Ok(match scalar {
+        Scalar::Int64 | Scalar::Uint64 => cursor.varint()?,
+        Scalar::Int32 => extend(low(cursor.varint()?)),
+        Scalar::Uint32 => u64::from(low(cursor.varint()?)),
+        Scalar::Sint64 => {
+            let value = cursor.varint()?;
+            (value >> 1) ^ (value & 1).wrapping_neg()
+        }
+        Scalar::Sint32 => {
+            let value = low(cursor.varint()?);
+            extend((value >> 1) ^ (value & 1).wrapping_neg())
+        }
+        Scalar::Bool => u64::from(cursor.varint()? != 0),
+        Scalar::Fixed32 => u64::from(cursor.fixed32()?),
+        Scalar::Sfixed32 => extend(cursor.fixed32()?),
+        Scalar::Fixed64 | Scalar::Sfixed64 | Scalar::Double => cursor.fixed64()?,
+        Scalar::Float => f64::from(f32::from_bits(cursor.fixed32()?)).to_bits(),
+        Scalar::String | Scalar::Bytes | Scalar::Message => {
+            unreachable!("bytes are read as places")
+        }
+    })
+}
+
+/// The bits of an i32 as those of the same i64.
+const fn extend(bits: u32) -> u64 {
+    i64::from_le_bytes((bits.cast_signed() as i64).to_le_bytes()).cast_unsigned()
+}
+
+/// What rows are compared by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key<'m> {
+    /// A number.
+    Number(i64),
+    /// A text; bytes as hex, and numbers that no i64 holds as they are written.
+    Text(Cow<'m, str>),
+}
+
+/// What a message holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    slots: &'a [Slot; SLOTS],
+    scalars: &'a [Option<Scalar>; SLOTS],
+    message: &'a [u8],
+}
+
+impl<'a> Found<'a> {
+    /// The numbers of the rows. An unsigned number above 2⁶³ − 1 is negative here, which no distance minds.
+    pub fn sequence(&self) -> impl ExactSizeIterator<Item = i64> + 'a {
+        self.slots[SEQUENCE]
+            .numbers
+            .iter()
+            .map(|bits| bits.cast_signed())
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.slots[SEQUENCE].numbers.len()
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        let (slot, _) = self.key_slot();
+        if slot.as_places {
+            slot.places.len()
+        } else {
+            slot.numbers.len()
+        }
+    }
+
+    /// A row's key, by its place among the rows.
+    #[must_use]
+    pub fn key(&self, row: usize) -> Option<Key<'a>> {
+        let (slot, scalar) = self.key_slot();
+        if slot.as_places {
+            let bytes = self.piece(*slot.places.get(row)?);
+            let text = match scalar {
+                Scalar::String => String::from_utf8_lossy(bytes),
+                _ => Cow::Owned(hex::encode(bytes)),
+            };
+            return Some(Key::Text(text));
+        }
+        let bits = *slot.numbers.get(row)?;
+        Some(match scalar {
+            Scalar::Float | Scalar::Double => {
+                Key::Text(Cow::Owned(f64::from_bits(bits).to_string()))
+            }
+            Scalar::Uint64 | Scalar::Fixed64 if bits.cast_signed() < 0 => {
+                Key::Text(Cow::Owned(bits.to_string()))
+            }
+            _ => Key::Number(bits.cast_signed()),
+        })
+    }
+
+    fn key_slot(&self) -> (&'a Slot, Scalar) {
+        let place = if self.scalars[KEY].is_some() {
+            KEY
+        } else {
+            SEQUENCE
+        };
+        (
+            &self.slots[place],
+            self.scalars[place].unwrap_or(Scalar::Int64),
+        )
+    }
+
+    /// The pieces of the payload, in order. None of a message whose payload is its whole.
+    pub fn payload(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let whole = self.scalars[PAYLOAD].is_none().then_some(self.message);
+        let found = *self;
+        whole.into_iter().chain(
+            self.slots[PAYLOAD]
+                .places
+                .iter()
+                .map(move |place| found.piece(*place)),
+        )
+    }
+
+    /// The length of the payload, in bytes.
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        self.payload().map(<[u8]>::len).sum()
+    }
+
+    /// The digest of the payload as one row.
+    #[must_use]
+    pub fn payload_digest(&self) -> RowDigest {
+        let mut pieces = self.payload();
+        match (pieces.next(), pieces.next()) {
+            (None, _) => RowDigest::of(&[]),
+            (Some(only), None) => RowDigest::of(only),
+            (Some(first), Some(second)) => {
+                let mut hasher = Hasher::new();
+                hasher.update(first);
+                hasher.update(second);
+                pieces.for_each(|piece| hasher.update(piece));
+                hasher.row()
+            }
+        }
+    }
+
+    /// When the server says that it sent the message, in nanoseconds since the Unix epoch, given how many nanoseconds the
+    /// field's unit has. `None` if the layout names no such field, or its value cannot be a time.
+    #[must_use]
+    pub fn sent_at_ns(&self, unit_ns: u64) -> Option<i64> {
+        let bits = *self.slots[SENT_AT].numbers.last()?;
+        match self.scalars[SENT_AT]? {
+            Scalar::Float | Scalar::Double => float_ns(f64::from_bits(bits) * unit_ns as f64),
+            Scalar::Uint64 | Scalar::Fixed64 => i64::try_from(bits.checked_mul(unit_ns)?).ok(),
+            _ => bits.cast_signed().checked_mul(i64::try_from(unit_ns).ok()?),
+        }
+    }
+
+    fn piece(&self, (start, end): Place) -> &'a [u8] {
+        self.message.get(start..end).unwrap_or_default()
+    }
+}
+
+fn float_ns(ns: f64) -> Option<i64> {
+    // The greatest f64 below 2^63, and its negative.
+    const LIMIT: f64 = 9_223_372_036_854_774_784.0;
+    #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+    (-LIMIT..=LIMIT).contains(&ns).then_some(ns as i64)
+}
