@@ -8,14 +8,15 @@
 //! Every session lives on one single-threaded runtime, so nothing here is `Send`, and dropping the future of
 //! [`Driver::run`] cancels the try for real: the call is reset at the server, what was measured until then is kept.
 
+use std::any::Any;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use testmesh_shared::plan::expr::{Scope, Value};
-use testmesh_shared::plan::{ErrorKind, Stage};
+use testmesh_shared::plan::expr::{EvalError, Scope, Value};
+use testmesh_shared::plan::{DriverStage, ErrorKind, Integrity, Item, ProblemCode, Stage};
 use tokio::time::Instant;
 
 use super::connections::Connections;
@@ -24,6 +25,23 @@ use super::message::Encoded;
 
 /// One stage's driver, read from the plan and ready to run any number of times.
 pub trait Driver: fmt::Debug + Send + Sync {
+    /// Whether the stage is a stream: its time-out has no default then.
+    fn streams(&self) -> bool {
+        false
+    }
+
+    /// Names that expressions of the stage may read, besides `elapsed`.
+    fn results(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Checks, while the plan is read, that the stage's stream has the fields that `integrity` names.
+    fn check_integrity(&self, integrity: &Integrity, item: Item<'_>) {
+        let _ = integrity;
+        let hint = "remove `integrity`, or move it to a stage with a stream";
+        item.problem(ProblemCode::Conflict, "this stage has no stream whose rows could be verified", hint);
+    }
+
     /// Does one try of the stage.
     ///
     /// # Errors
@@ -40,6 +58,31 @@ pub trait Driver: fmt::Debug + Send + Sync {
 /// What every form's reader returns behind the plan's opaque stage, so that the runner needs exactly one downcast.
 #[derive(Debug)]
 pub struct Drives(pub Box<dyn Driver>);
+
+impl Drives {
+    /// A stage that this driver runs.
+    pub(crate) fn stage(driver: impl Driver + 'static) -> Box<dyn DriverStage> {
+        Box::new(Self(Box::new(driver)))
+    }
+}
+
+impl DriverStage for Drives {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn streams(&self) -> bool {
+        self.0.streams()
+    }
+
+    fn results(&self) -> &'static [&'static str] {
+        self.0.results()
+    }
+
+    fn check_integrity(&self, integrity: &Integrity, item: Item<'_>) {
+        self.0.check_integrity(integrity, item);
+    }
+}
 
 /// What a session lends to one try of one stage.
 #[derive(Debug)]
@@ -262,6 +305,11 @@ impl StageError {
     /// A failure that is told by its kind and message alone.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, code: None, message: message.into(), status: None, evidence: None }
+    }
+
+    /// A template that has no value: the plan reads what is not there, or gives a type that has no place.
+    pub(crate) fn template(of: &str, error: &EvalError) -> Self {
+        Self::new(ErrorKind::Expectation, format!("{of}: {error}")).with_code("template")
     }
 
     /// The same failure with a finer word.

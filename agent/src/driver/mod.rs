@@ -1,13 +1,20 @@
 //! Drivers: what stages do. One file or folder per protocol holds its keys in the plan, its reading and its execution;
 //! `table` lists them. What a driver is, and may ask of its session, is [`contract`].
 
+mod connect;
 pub mod connections;
 pub mod contract;
+mod forms;
 mod grpc;
-mod limits;
+mod http;
+pub(crate) mod limits;
 pub mod message;
-mod transport;
+mod stream;
+pub mod table;
+pub(crate) mod transport;
+mod wait;
 
 pub use connections::Connections;
-pub use contract::{Attempt, Body, Driver, Drives, Evidence, Results, StageError, StreamResults};
+pub use contract::{Attempt, Body, Driver, Drives, Evidence, Meter, Results, RowCounts, RowKey, StageError, StreamResults};
+pub use table::DRIVERS;
 pub use transport::Gate;

@@ -475,16 +475,23 @@ impl<'r> Item<'r> {
     /// The target of that driver that this value names.
     #[must_use]
     pub fn target(self, form: &str) -> Option<Arc<Target>> {
+        self.target_of(&[form])
+    }
+
+    /// The target of one of those drivers that this value names.
+    #[must_use]
+    pub fn target_of(self, forms: &[&str]) -> Option<Arc<Target>> {
         let name = self.text()?;
         let targets = self.context.targets.borrow();
         match targets.iter().find(|target| target.name == name) {
-            Some(target) if target.form == form => Some(Arc::clone(target)),
+            Some(target) if forms.contains(&target.form) => Some(Arc::clone(target)),
             Some(target) => {
-                let message = format!("`{name}` is a target for {}, not for {form}", target.form);
+                let forms = forms.join(" or ");
+                let message = format!("`{name}` is a target for {}, not for {forms}", target.form);
                 self.problem(
                     ProblemCode::WrongType,
                     message,
-                    format!("name a target with the key `{form}`"),
+                    format!("name a target with the key `{forms}`"),
                 );
                 None
             }

@@ -24,7 +24,7 @@ use super::status::Status;
 use crate::driver::connections::Reusable;
 use crate::driver::contract::StageError;
 use crate::driver::limits;
-use crate::driver::transport::{Address, Gate, dial};
+use crate::driver::transport::{Address, Gate, dial, http2_failure};
 
 /// How much may be in flight on a connection and on each of its streams: throughput is at most window ÷ round trip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,21 +209,4 @@ fn frame_failure(at: &str, error: super::frames::FrameError) -> StageError {
         super::frames::FrameError::Garbage(_) => "garbage",
     };
     StageError::new(ErrorKind::Protocol, format!("{at}: {error}")).with_code(code)
-}
-
-/// What an HTTP/2 error means for a stage.
-pub(crate) fn http2_failure(doing: &str, error: &h2::Error) -> StageError {
-    if let Some(io) = error.get_io() {
-        return StageError::io(doing, io);
-    }
-    let failure = |kind| StageError::new(kind, format!("{doing}: {error}"));
-    match error.reason() {
-        // The peer gave up one stream, or the whole connection, in words of its own.
-        Some(h2::Reason::REFUSED_STREAM) if error.is_remote() => failure(ErrorKind::Unavailable),
-        Some(h2::Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => failure(ErrorKind::Unavailable),
-        Some(_) if error.is_remote() => failure(ErrorKind::Reset),
-        // This end refused what came: it breaks HTTP/2.
-        Some(_) => failure(ErrorKind::Protocol),
-        None => failure(ErrorKind::Reset),
-    }
 }

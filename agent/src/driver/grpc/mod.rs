@@ -2,7 +2,14 @@
 //! the server's own reflection.
 
 mod connection;
+mod form;
 mod frames;
+mod message;
 mod reflection;
 mod schema;
+mod run;
+mod stage;
 mod status;
+
+pub use form::FORM;
+pub(crate) use form::Target;

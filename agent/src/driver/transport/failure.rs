@@ -75,6 +75,23 @@ impl StageError {
     }
 }
 
+/// What an HTTP/2 error means for a stage.
+pub(crate) fn http2_failure(doing: &str, error: &h2::Error) -> StageError {
+    if let Some(io) = error.get_io() {
+        return StageError::io(doing, io);
+    }
+    let failure = |kind| StageError::new(kind, format!("{doing}: {error}"));
+    match error.reason() {
+        // The peer gave up one stream, or the whole connection, in words of its own.
+        Some(h2::Reason::REFUSED_STREAM) if error.is_remote() => failure(ErrorKind::Unavailable),
+        Some(h2::Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => failure(ErrorKind::Unavailable),
+        Some(_) if error.is_remote() => failure(ErrorKind::Reset),
+        // This end refused what came: it breaks HTTP/2.
+        Some(_) => failure(ErrorKind::Protocol),
+        None => failure(ErrorKind::Reset),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,6 @@ mod tls;
 pub use gate::Gate;
 
 pub(crate) use address::Address;
-pub(crate) use dial::{Dialled, Io, dial};
-pub(crate) use failure::{chain, find, io_failure};
+pub(crate) use dial::{Io, dial};
+pub(crate) use failure::{chain, find, http2_failure};
 pub(crate) use tls::{ClientFiles, Tls, TlsError};

@@ -1,0 +1,137 @@
+//! Keys that several drivers share, and how they are read.
+//!
+//! Every reader here follows one rule: `None` means that a problem was reported, and what need not be there is `Some(None)`.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+use rustls::ClientConfig;
+use testmesh_shared::plan::expr::Template;
+use testmesh_shared::plan::keys::{Form, Key, Keys};
+use testmesh_shared::plan::{Item, Pool, ProblemCode};
+
+use super::transport::{ClientFiles, Tls, chain};
+
+/// `tls` of a target.
+pub(crate) static TLS: Keys = Keys {
+    name: "tls",
+    doc: "How to trust the server, and who we are. Whether TLS is used follows from the scheme alone.",
+    keys: &[
+        Key::new("ca", Form::File, "PEM certificates to trust instead of the public ones."),
+        Key::new("insecure", Form::Bool, "Trust whatever certificate comes.").default("false"),
+        Key::new("client", Form::Object(&CLIENT), "A client certificate."),
+    ],
+    groups: &[],
+};
+
+static CLIENT: Keys = Keys {
+    name: "client",
+    doc: "A client certificate and its key.",
+    keys: &[
+        Key::new("cert", Form::File, "PEM certificates, our own first.").required(),
+        Key::new("key", Form::File, "The PEM private key.").required(),
+    ],
+    groups: &[],
+};
+
+/// `connections` of a target.
+pub(crate) const CONNECTIONS: Form =
+    Form::Either(&[Form::Word(&["session", "virtual_user"]), Form::Object(&SHARED)]);
+
+static SHARED: Keys = Keys {
+    name: "connections",
+    doc: "A number of connections that all sessions of an agent share.",
+    keys: &[Key::new("shared", Form::Int(1, MOST_SHARED), "How many on each agent; at least one per worker thread.").required()],
+    groups: &[],
+};
+
+const MOST_SHARED: i64 = 10_000;
+
+/// The value of a key that need not be there.
+pub(crate) fn optional<'r, T>(item: Item<'r>, key: &str, read: impl FnOnce(Item<'r>) -> Option<T>) -> Option<Option<T>> {
+    match item.key(key) {
+        None => Some(None),
+        Some(value) => read(value).map(Some),
+    }
+}
+
+/// A size, or what holds without it.
+pub(crate) fn size(item: Item<'_>, key: &str, default: usize) -> Option<usize> {
+    let size = optional(item, key, Item::size)?;
+    Some(size.map_or(default, |size| usize::try_from(size).unwrap_or(usize::MAX)))
+}
+
+/// A map of templates; empty if it is not there.
+pub(crate) fn templates(item: Item<'_>, key: &str) -> Option<Vec<(String, Template)>> {
+    let entries = item.key(key).map(Item::entries).unwrap_or_default();
+    // All are read before any is missed, so that all problems are found.
+    let read: Vec<_> = entries.into_iter().map(|entry| Some((entry.key.to_owned(), entry.value.template()?))).collect();
+    read.into_iter().collect()
+}
+
+/// A map of headers.
+pub(crate) fn headers(item: Item<'_>, key: &str) -> Option<Vec<(HeaderName, Template)>> {
+    let entries = item.key(key).map(Item::entries).unwrap_or_default();
+    let read: Vec<_> = entries
+        .into_iter()
+        .map(|entry| {
+            let template = entry.value.template();
+            match HeaderName::from_bytes(entry.key.as_bytes()) {
+                Ok(name) => Some((name, template?)),
+                Err(_) => {
+                    let hint = "names are made of letters, digits and `-`";
+                    let message = format!("`{}` is not a header", entry.key);
+                    entry.value.problem_at(entry.key_span, ProblemCode::BadValue, message, hint);
+                    None
+                }
+            }
+        })
+        .collect();
+    read.into_iter().collect()
+}
+
+/// `connections` of a target.
+pub(crate) fn connections(item: Item<'_>, default: Pool) -> Option<Pool> {
+    let Some(value) = item.key("connections") else { return Some(default) };
+    if value.is_map() {
+        let shared = value.key("shared")?.int(1..=MOST_SHARED)?;
+        return Some(Pool::Shared(u32::try_from(shared).ok()?));
+    }
+    Some(match value.word(&["session", "virtual_user"])? {
+        "session" => Pool::Session,
+        _ => Pool::VirtualUser,
+    })
+}
+
+/// `tls` of a target, as a configuration that offers these protocols.
+pub(crate) fn tls(item: Item<'_>, alpn: &[&[u8]]) -> Option<Arc<ClientConfig>> {
+    let tls = match item.key("tls") {
+        None => Tls::default(),
+        Some(value) => read_tls(value)?,
+    };
+    match tls.config(alpn) {
+        Ok(config) => Some(config),
+        Err(error) => {
+            let place = item.key("tls").unwrap_or(item);
+            place.problem(ProblemCode::BadValue, chain(&error), "certificates and keys are PEM files");
+            None
+        }
+    }
+}
+
+/// The configuration of a target that says nothing about TLS.
+pub(crate) fn default_tls(alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    Tls::default().config(alpn).expect("the public roots are there")
+}
+
+fn read_tls(item: Item<'_>) -> Option<Tls> {
+    let ca = optional(item, "ca", Item::file);
+    let insecure = optional(item, "insecure", Item::bool);
+    let client = optional(item, "client", |client| {
+        let cert = client.key("cert").and_then(Item::file);
+        let key = client.key("key").and_then(Item::file);
+        Some(ClientFiles { cert: cert?.bytes, key: key?.bytes })
+    });
+    let ca = ca?.map(|file| file.bytes);
+    Some(Tls { ca, insecure: insecure?.unwrap_or_default(), client: client? })
+}

@@ -1,0 +1,418 @@
+//! Runs one call: connects, asks, and reads messages until the plan or the server says stop.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use http::HeaderMap;
+use testmesh_shared::plan::{ErrorKind, Integrity, Item, Pool, Position, ProblemCode, Span};
+use tokio::time::{Instant, Sleep};
+
+use super::connection::{Connection, Reply};
+use super::form::{Call, GrpcStage, Stop};
+use super::stage::Schema;
+use super::status::{self, Status};
+use super::{reflection, schema};
+use crate::driver::contract::{Attempt, Body, Driver, Results, StageError, StreamResults};
+use crate::driver::http::{header_value, shown};
+use crate::driver::limits;
+use crate::driver::message::Encoded;
+use crate::driver::stream::{Watch, Watched};
+use crate::driver::transport::Address;
+use crate::integrity::{Checker, Ending, LayoutProblem};
+
+impl Driver for GrpcStage {
+    fn streams(&self) -> bool {
+        match &self.call {
+            Call::Known(schema) => schema.method.server_streaming,
+            // Nobody knows yet. A stage that says when to stop is one.
+            Call::Reflected(..) => self.stop != Stop::End || self.end.is_some(),
+        }
+    }
+
+    fn results(&self) -> &'static [&'static str] {
+        match &self.call {
+            Call::Known(schema) if schema.method.server_streaming => &["status", "headers", "stream"],
+            Call::Known(_) => &["status", "headers", "body", "text"],
+            Call::Reflected(..) => &["status", "headers", "body", "text", "stream"],
+        }
+    }
+
+    fn check_integrity(&self, integrity: &Integrity, item: Item<'_>) {
+        // A stream known by reflection is checked when it is first used.
+        let Call::Known(schema) = &self.call else { return };
+        if !schema.method.server_streaming {
+            let message = format!("{} answers with one message, not with a stream", schema.method.path);
+            item.problem(ProblemCode::Conflict, message, "remove `integrity`, or move it to a stage with a stream");
+            return;
+        }
+        for problem in schema.layout(integrity).err().unwrap_or_default() {
+            let end = Position { column: problem.position.column + 1, ..problem.position };
+            let span = Span { start: problem.position, end };
+            item.problem_at(span, ProblemCode::Proto, problem.message, problem.hint);
+        }
+    }
+
+    fn run<'a>(&'a self, attempt: &'a Attempt<'a>) -> LocalBoxFuture<'a, Result<Results, StageError>> {
+        async move {
+            let (connection, address) = self.connect(attempt).await?;
+            let schema = self.schema(&connection, &address).await?;
+            if schema.method.server_streaming {
+                self.stream(attempt, &connection, &schema).await
+            } else {
+                self.unary(attempt, &connection, &schema).await
+            }
+        }
+        .boxed_local()
+    }
+}
+
+/// How a stream ended.
+enum End {
+    /// The stage's `stop` was met.
+    Stopped,
+    /// The server ended it.
+    Status(Status),
+}
+
+impl GrpcStage {
+    async fn connect(&self, attempt: &Attempt<'_>) -> Result<(Rc<Connection>, String), StageError> {
+        let template = self.address();
+        let text = template.text(attempt.scope).map_err(|error| StageError::template("address", &error))?;
+        let address = Address::parse(&text).map_err(|error| {
+            StageError::new(ErrorKind::Expectation, error.to_string()).with_code("bad_address")
+        })?;
+        let tls = address.tls.unwrap_or_default().then(|| &self.target().tls);
+        let key = format!("{}{address}", self.pool_key);
+        let open = async || {
+            let gate = attempt.connections.gate();
+            let (connection, took) = Connection::open(gate, &address, tls, self.windows).await?;
+            attempt.meter.connect(took);
+            Ok(connection)
+        };
+        let sharing: Pool = self.target().connections;
+        // Until the first message, a stream without a time-out of its own has the driver's.
+        let opening = attempt.connections.open(sharing, &key, open);
+        let limit = attempt.stage.timeout.map_or(limits::FIRST_MESSAGE, |_| Duration::MAX);
+        let connection = match tokio::time::timeout(limit, opening).await {
+            Ok(connection) => connection?,
+            Err(_) => {
+                let message = format!("no connection to {address} within {limit:?}");
+                return Err(StageError::new(ErrorKind::Timeout, message));
+            }
+        };
+        Ok((connection, address.to_string()))
+    }
+
+    /// What the call needs to know of its service; asks the server if the plan does not say.
+    async fn schema(&self, connection: &Connection, address: &str) -> Result<Arc<Schema>, StageError> {
+        let (name, known) = match &self.call {
+            Call::Known(schema) => return Ok(Arc::clone(schema)),
+            Call::Reflected(name, known) => (name, known),
+        };
+        if let Some(schema) = known.get(address) {
+            return Ok(schema);
+        }
+        let service = name.split('/').next().unwrap_or_default();
+        let pool = reflection::ask(connection, service).await?;
+        let method = schema::find(&pool, name).map_err(|unknown| {
+            let message = format!("{address}: {unknown} ({})", unknown.hint);
+            StageError::new(ErrorKind::Protocol, message).with_code("unknown_method")
+        })?;
+        if method.client_streaming {
+            let message = format!("{name} takes a stream of messages, which this build does not send yet");
+            return Err(StageError::new(ErrorKind::Protocol, message).with_code("not_yet"));
+        }
+        let schema = Arc::new(Schema::new(method));
+        known.insert(address, &schema);
+        Ok(schema)
+    }
+
+    /// Whether the plan accepts that the server ended the stream so.
+    fn accepts(&self, status: &Status, idle: Duration) -> bool {
+        match &self.end {
+            Some(rules) => rules.iter().any(|rule| {
+                rule.status == status.code && rule.after_idle.is_none_or(|least| idle >= least)
+            }),
+            None => self.stop == Stop::End && status.code == status::OK,
+        }
+    }
+
+    fn metadata(&self, attempt: &Attempt<'_>) -> Result<HeaderMap, StageError> {
+        let mut metadata = HeaderMap::with_capacity(self.metadata.len() + 4);
+        metadata.insert("traceparent", header_value("traceparent", attempt.traceparent)?);
+        for (name, value) in &self.metadata {
+            let text = value.text(attempt.scope).map_err(|error| StageError::template(name.as_str(), &error))?;
+            metadata.append(name, header_value(name.as_str(), &text)?);
+        }
+        Ok(metadata)
+    }
+
+    async fn unary(
+        &self,
+        attempt: &Attempt<'_>,
+        connection: &Connection,
+        schema: &Schema,
+    ) -> Result<Results, StageError> {
+        let message = self.message.render(attempt.scope, &schema.method)?;
+        let limit = self.target().max_message;
+        let call = connection.call(&schema.method.path, self.metadata(attempt)?, &message, limit);
+        let mut reply = call.await?;
+        attempt.meter.first_byte(reply.first_byte);
+        let mut answer: Option<Bytes> = None;
+        let status = loop {
+            while let Some(message) = reply.message()? {
+                if answer.is_some() {
+                    let message = format!("{} answered more than one message", schema.method.path);
+                    return Err(StageError::new(ErrorKind::Protocol, message).with_code("many_messages"));
+                }
+                answer = Some(Bytes::copy_from_slice(message));
+            }
+            if let Some(status) = reply.more().await? {
+                break status;
+            }
+        };
+        attempt.meter.status(i64::from(status.code));
+        let failure = status.failure();
+        let body = match (answer, &failure) {
+            (None, None) => {
+                let message = format!("{} answered OK without a message", schema.method.path);
+                return Err(StageError::new(ErrorKind::Protocol, message).with_code("no_message"));
+            }
+            (None, Some(_)) => Body::None,
+            (Some(bytes), _) => Body::Message(self.checked(schema, bytes)?),
+        };
+        let headers = shown(&reply.headers);
+        Ok(Results { status: Some(i64::from(status.code)), headers, body, stream: None, failure })
+    }
+
+    /// A message that decodes: what does not is no answer, whoever reads it.
+    fn checked(&self, schema: &Schema, bytes: Bytes) -> Result<Encoded, StageError> {
+        let message = Encoded::new(schema.method.output.clone(), bytes);
+        match message.to_value() {
+            Ok(_) => Ok(message),
+            Err(error) => {
+                let message = format!("{} answered bytes that are no {}: {error}", schema.method.path, schema.method.output.full_name());
+                Err(StageError::new(ErrorKind::Protocol, message).with_code("bad_message"))
+            }
+        }
+    }
+
+    async fn stream(
+        &self,
+        attempt: &Attempt<'_>,
+        connection: &Connection,
+        schema: &Schema,
+    ) -> Result<Results, StageError> {
+        let message = self.message.render(attempt.scope, &schema.method)?;
+        let checker = match &attempt.stage.integrity {
+            Some(integrity) => {
+                let layout = schema.layout(integrity).map_err(|problems| unknown_fields(&problems))?;
+                Some(Checker::new(integrity, layout, attempt)?)
+            }
+            None => None,
+        };
+        let mut alarm = Alarm::new(attempt.stage.timeout.is_none());
+        let keep = attempt.stage.reads("stream");
+        let mut watch = Watch::new(attempt.meter, attempt.stage.stall, checker, keep);
+        let limit = self.target().max_message;
+        let call = connection.call(&schema.method.path, self.metadata(attempt)?, &message, limit);
+        let Some(reply) = alarm.wait(call, None, &watch).await else { return Err(silent(&watch)) };
+        let mut reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                watch.end(Instant::now(), Ending::Broken);
+                return Err(error);
+            }
+        };
+        attempt.meter.first_byte(reply.first_byte);
+        let unchecked = attempt.stage.integrity.is_none();
+        let end = self.read(&mut reply, &mut watch, &mut alarm, unchecked.then_some(schema)).await;
+        let at = Instant::now();
+        match end {
+            Ok(End::Stopped) => {
+                let watched = watch.end(at, Ending::Stopped);
+                Ok(results(&reply, schema, watched, at, None))
+            }
+            Ok(End::Status(status)) => self.ended(attempt, &reply, schema, watch, status),
+            Err(error) => {
+                watch.end(at, Ending::Broken);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads messages until `stop` is met, the server ends the stream, or something breaks.
+    async fn read(
+        &self,
+        reply: &mut Reply,
+        watch: &mut Watch<'_>,
+        alarm: &mut Alarm,
+        unchecked: Option<&Schema>,
+    ) -> Result<End, StageError> {
+        let wanted = if let Stop::Messages(count) = self.stop { count } else { u64::MAX };
+        loop {
+            // Once per wake-up: messages that are found together came together.
+            let at = Instant::now();
+            while let Some(message) = reply.message()? {
+                // With `integrity` the message is read anyway; without it, garbage must not pass as data.
+                if let Some(schema) = unchecked.filter(|schema| !schema.shape.fits(message)) {
+                    watch.flush(at);
+                    return Err(schema.unfit(message));
+                }
+                if let Err(error) = watch.message(at, message) {
+                    watch.flush(at);
+                    return Err(error);
+                }
+                if watch.seen().is_some_and(|seen| seen.messages >= wanted) {
+                    watch.flush(at);
+                    return Ok(End::Stopped);
+                }
+            }
+            watch.flush(at);
+            let stop_at = self.stop_at(watch);
+            if stop_at.is_some_and(|stop_at| at >= stop_at) {
+                return Ok(End::Stopped);
+            }
+            match alarm.wait(reply.more(), stop_at, watch).await {
+                Some(Ok(Some(status))) => return Ok(End::Status(status)),
+                Some(Ok(None)) => {}
+                Some(Err(error)) => return Err(error),
+                None if stop_at.is_some_and(|stop_at| Instant::now() >= stop_at) => return Ok(End::Stopped),
+                None => return Err(silent(watch)),
+            }
+        }
+    }
+
+    /// When `stop: { for: D }` ends the stream: so long after its first message.
+    fn stop_at(&self, watch: &Watch<'_>) -> Option<Instant> {
+        match self.stop {
+            Stop::For(duration) => watch.seen().map(|seen| seen.first + duration),
+            Stop::Messages(_) | Stop::End => None,
+        }
+    }
+
+    /// The server ended the stream: whether that is as the plan wants.
+    fn ended(
+        &self,
+        attempt: &Attempt<'_>,
+        reply: &Reply,
+        schema: &Schema,
+        watch: Watch<'_>,
+        status: Status,
+    ) -> Result<Results, StageError> {
+        let at = Instant::now();
+        attempt.meter.status(i64::from(status.code));
+        let idle = watch.seen().map_or(Duration::ZERO, |seen| at.saturating_duration_since(seen.last));
+        let accepted = self.accepts(&status, idle);
+        let failure = if accepted { None } else { status.failure() };
+        let early = !accepted && failure.is_none();
+        let ending = if accepted || early { Ending::Whole } else { Ending::Broken };
+        let messages = watch.seen().map_or(0, |seen| seen.messages);
+        let watched = watch.end(at, ending);
+        if early {
+            let message = format!("the server ended the stream after {messages} messages, before {}", self.stop);
+            return Err(StageError::new(ErrorKind::Protocol, message).with_code("ended_early"));
+        }
+        let mut results = results(reply, schema, watched, at, Some(status.code));
+        results.failure = failure;
+        Ok(results)
+    }
+}
+
+fn results(reply: &Reply, schema: &Schema, watched: Watched, at: Instant, status: Option<i32>) -> Results {
+    let encoded = |bytes: Option<Bytes>| {
+        bytes.map_or(Body::None, |bytes| Body::Message(Encoded::new(schema.method.output.clone(), bytes)))
+    };
+    let seen = watched.seen;
+    let stream = StreamResults {
+        messages: seen.map_or(0, |seen| seen.messages),
+        rows: seen.map_or(0, |seen| seen.rows),
+        bytes: seen.map_or(0, |seen| seen.bytes),
+        first: encoded(watched.first),
+        last: encoded(watched.last),
+        status: status.map(i64::from),
+        digest: watched.digest,
+        duration: seen.map_or(Duration::ZERO, |seen| at.saturating_duration_since(seen.first)),
+    };
+    Results {
+        // A stream that the plan stopped is fine, and the server never said how it would have ended.
+        status: Some(status.map_or(0, i64::from)),
+        headers: shown(&reply.headers),
+        body: Body::None,
+        stream: Some(stream),
+        failure: None,
+    }
+}
+
+/// Fields that only a server with reflection could have told not to be there.
+fn unknown_fields(problems: &[LayoutProblem]) -> StageError {
+    let reasons: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    StageError::new(ErrorKind::Protocol, format!("integrity: {}", reasons.join("; "))).with_code("unknown_field")
+}
+
+/// The server said nothing for too long.
+fn silent(watch: &Watch<'_>) -> StageError {
+    let message = match watch.seen() {
+        None => format!("no message within {:?}", limits::FIRST_MESSAGE),
+        Some(seen) => format!("no further message within {:?}, after {}", limits::NEXT_MESSAGE, seen.messages),
+    };
+    StageError::new(ErrorKind::Timeout, message)
+}
+
+/// Ends waiting for a server that is silent, or for a stop that is due. One timer per stream: it is moved only when it fires
+/// too early, not for every message.
+struct Alarm {
+    limited: bool,
+    asked: Instant,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Alarm {
+    /// With `limited`, the driver's own time-outs to the first message and between two hold.
+    fn new(limited: bool) -> Self {
+        Self { limited, asked: Instant::now(), sleep: None }
+    }
+
+    /// The future's output, or `None` if the alarm rang first.
+    async fn wait<T>(
+        &mut self,
+        future: impl Future<Output = T>,
+        stop_at: Option<Instant>,
+        watch: &Watch<'_>,
+    ) -> Option<T> {
+        let idle = self.limited.then(|| match watch.seen() {
+            None => self.asked + limits::FIRST_MESSAGE,
+            Some(seen) => seen.last + limits::NEXT_MESSAGE,
+        });
+        let due = match (stop_at, idle) {
+            (Some(stop_at), Some(idle)) => stop_at.min(idle),
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) => return Some(future.await),
+        };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            if due < sleep.deadline() {
+                sleep.as_mut().reset(due);
+            }
+            while sleep.as_mut().poll(cx).is_ready() {
+                if Instant::now() >= due {
+                    return Poll::Ready(None);
+                }
+                sleep.as_mut().reset(due);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}

@@ -1,0 +1,10 @@
+//! The driver `http`: one request, one answer, over pooled connections of a virtual user, a session or an agent.
+
+mod client;
+mod failure;
+mod form;
+mod run;
+
+pub use form::FORM;
+pub(crate) use form::{Base, Target};
+pub(crate) use run::{header_value, shown};
