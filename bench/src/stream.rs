@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use xtask::process::say;
 use xtask::workspace::Workspace;
 
-use crate::clients::{Amounts, Client, prepare};
+use crate::clients::{Amounts, Client, TESTMESH, prepare};
 use crate::cpu;
 use crate::table::{Measured, Pair, render};
 
@@ -24,8 +24,8 @@ pub(crate) struct Options {
     #[arg(long)]
     quick: bool,
     /// Only clients whose name contains this.
-    #[arg(long)]
-    only: Option<String>,
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 /// Runs the benchmark and gives its table.
@@ -42,10 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<String> {
             slow: (200_000, 1_000_000),
         }
     };
-    let mut clients = prepare(&workspace, amounts)?;
-    if let Some(only) = &options.only {
-        clients.retain(|client| client.name.contains(only.as_str()));
-    }
+    let clients = prepare(&workspace, amounts, &options.only)?;
     let server = Server::start()?;
     let mut pairs = vec![Vec::new(); clients.len()];
     for round in 1..=options.rounds {
@@ -63,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<String> {
         does: client.does,
         pairs,
     });
-    Ok(render(&measured.collect::<Vec<_>>(), "testmesh"))
+    Ok(render(&measured.collect::<Vec<_>>(), TESTMESH))
 }
 
 fn measure(client: &Client, address: &str, size: u32) -> Result<Pair> {
