@@ -175,3 +175,75 @@ fn job_ports(text: &str) -> Result<JobPorts, String> {
         .map(JobPorts::Base)
         .map_err(|_| format!("`{text}` is neither a port nor `auto`"))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn config(args: &[&str]) -> Config {
+        let args = ["focus-server"].iter().chain(args);
+        Cli::try_parse_from(args).unwrap().flags.config().unwrap()
+    }
+
+    #[test]
+    fn a_profile_is_what_its_flags_do_not_override() {
+        let same = |a: Config, b: Config| format!("{a:?}") == format!("{b:?}");
+        let served = |config: Config| Config {
+            listen: "127.0.0.1:8080".parse().unwrap(),
+            job_ports: JobPorts::Base(12_300),
+            ..config
+        };
+        assert!(same(config(&[]), served(Config::quick())));
+        assert!(same(
+            config(&["--profile", "as-observed"]),
+            served(Config::as_observed())
+        ));
+        let changed = config(&[
+            "--max-jobs",
+            "7",
+            "--historic-end",
+            "unavailable",
+            "--job-ports",
+            "auto",
+        ]);
+        assert_eq!(
+            (changed.max_jobs, changed.historic_end),
+            (7, HistoricEnd::Unavailable)
+        );
+        assert_eq!(changed.job_ports, JobPorts::FreeBlock);
+        let listed = config(&["--behavior", "stall:2s", "--behavior", "drop-row"]);
+        assert_eq!(
+            listed.behaviors,
+            Behavior::parse_list("stall:2s,drop-row").unwrap()
+        );
+    }
+
+    #[test]
+    fn one_bound_of_the_ready_time_moves_the_other() {
+        let bounds = |args: &[&str]| {
+            let config = config(args);
+            (config.ready_min.as_secs(), config.ready_max.as_secs())
+        };
+        let observed = ["--profile", "as-observed"];
+        assert_eq!(
+            bounds(&[&observed[..], &["--ready-max", "1s"]].concat()),
+            (1, 1)
+        );
+        assert_eq!(
+            bounds(&[&observed[..], &["--ready-min", "30s"]].concat()),
+            (30, 30)
+        );
+        assert_eq!(
+            bounds(&[&observed[..], &["--ready-min", "1s"]].concat()),
+            (1, 21)
+        );
+    }
+}

@@ -58,8 +58,9 @@ pub(crate) struct Stream {
     pub(crate) channels: (u32, u32),
     /// What its rows are computed from.
     pub(crate) field: Arc<Field>,
-    /// The same, of a neighbour: what `wrong-stream` sends.
-    pub(crate) wrong: Arc<Field>,
+    /// The same, of other streams and as long: what `wrong-stream` sends. Two, so that not all users see the same wrong
+    /// rows and take them for the truth.
+    pub(crate) wrong: [Arc<Field>; 2],
 }
 
 /// A view: a request and what follows from it.
@@ -116,15 +117,11 @@ impl View {
             .map(|index| {
                 let (first, last) = blocks[index];
                 let count = last - first + 1;
-                // A lone stream has no neighbour in its job: the channels above it serve.
-                let other = blocks
-                    .get((index + 1) % blocks.len())
-                    .filter(|_| blocks.len() > 1);
-                let wrong = other.map_or(last + 1, |(other, _)| *other);
+                let wrong = wrong_starts(&blocks, index).map(|first| field(first, count));
                 Stream {
                     channels: (first, last),
                     field: field(first, count),
-                    wrong: field(wrong, count),
+                    wrong,
                 }
             })
             .collect();
@@ -170,6 +167,16 @@ fn blocks(low: u32, high: u32, streams: u32) -> Vec<(u32, u32)> {
             (low + start(index), low + end - 1)
         })
         .collect()
+}
+
+/// Where two wrong blocks of the length of a stream's begin: at other streams of the job, or, if it has too few, at the
+/// channels that follow.
+fn wrong_starts(blocks: &[(u32, u32)], index: usize) -> [u32; 2] {
+    let (first, last) = blocks[index];
+    let others = (1..blocks.len()).map(|ahead| blocks[(index + ahead) % blocks.len()].0);
+    let beyond = blocks[blocks.len() - 1].1 + 1;
+    let mut starts = others.chain([beyond, beyond + (last - first + 1)]);
+    std::array::from_fn(|_| starts.next().unwrap_or(beyond))
 }
 
 /// The frequency step in Hz: decimation × PRR / (nfft + 1), which fits every captured response.
@@ -252,6 +259,13 @@ mod tests {
                     .all(|pair| pair[0].1 + 1 == pair[1].0 && pair[0].0 <= pair[0].1)
             );
         }
+    }
+
+    #[test]
+    fn wrong_blocks_begin_elsewhere() {
+        assert_eq!(wrong_starts(&[(1, 17), (18, 34), (35, 50)], 1), [35, 1]);
+        assert_eq!(wrong_starts(&[(1, 1), (2, 2)], 0), [2, 3]);
+        assert_eq!(wrong_starts(&[(7, 7)], 0), [8, 9]);
     }
 
     #[test]

@@ -76,6 +76,12 @@ impl CallFaults {
         mix3(self.seed ^ 0xB17, self.call, ordinal) % bits.max(1)
     }
 
+    /// Which of `count` wrong streams this call gets.
+    pub(crate) fn wrong(&self, count: usize) -> usize {
+        let count = u64::try_from(count).unwrap_or(1).max(1);
+        usize::try_from(mix3(self.seed ^ 0x3805, self.call, 0) % count).unwrap_or(0)
+    }
+
     fn strikes(&self, behavior: &Behavior, ordinal: u64) -> bool {
         strikes(self.seed, self.call, behavior, ordinal)
     }

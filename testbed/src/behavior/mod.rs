@@ -1,6 +1,6 @@
 //! Behaviors: named misbehaviors of the testbed, each with the finding it imitates.
 //!
-//! [`table`](self) is the one list: a new behavior is one entry there and its effect where the table says it acts.
+//! [`TABLE`] is the one list: a new behavior is one entry there and its effect where it acts.
 
 mod draw;
 mod parse;

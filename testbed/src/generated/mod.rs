@@ -5,7 +5,6 @@
 /// Package `pandadatastream`: what a job serves.
 #[expect(
     missing_docs,
-    clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     clippy::missing_errors_doc,
     reason = "generated: the proto's comments are the documentation"

@@ -207,7 +207,8 @@ impl Call {
         let (least, greatest) = self.job.extrema.take_in(&row);
         let mut payload = row.payload;
         if hits.wrong_stream {
-            payload = self.server.rows.row(&stream.wrong, line.time_ns).payload;
+            let wrong = &stream.wrong[self.faults.wrong(stream.wrong.len())];
+            payload = self.server.rows.row(wrong, line.time_ns).payload;
         }
         if hits.flip_bit {
             payload = self.flip(&payload, ordinal);

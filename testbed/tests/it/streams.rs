@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testmesh_shared::clock::TimeAnchor;
 use testmesh_testbed::{Config, FIXED_START, HistoricEnd};
 use tokio::time::Instant;
 use tonic::Code;
@@ -107,6 +108,32 @@ async fn rows_come_at_the_rate_of_lines_dt() {
         (Duration::from_millis(400)..Duration::from_millis(1_500)).contains(&took),
         "{took:?}"
     );
+}
+
+#[tokio::test]
+async fn live_rows_are_staggered_by_slot() {
+    let bed = Bed::start(Config {
+        stagger: 2,
+        ..Config::quick()
+    })
+    .await;
+    let mut body = live();
+    body["displayInfo"]["height"] = json!(10);
+    let clock = TimeAnchor::now();
+    for late_by in [0, 100_000_000] {
+        let job = bed.job(&body).await;
+        let mut stream = bed.stream(&job, 0).await.unwrap();
+        for _ in 0..3 {
+            let row = next(&mut stream).await.unwrap().unwrap();
+            // A clock read a moment later may be a moment ahead.
+            let age = clock.unix_ns_now() - key(&row) * 1_000_000;
+            assert!(
+                age >= late_by - 2_000_000,
+                "slot {}: {age} ns",
+                job["job_id"]
+            );
+        }
+    }
 }
 
 #[tokio::test]
