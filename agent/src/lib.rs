@@ -1,4 +1,22 @@
 //! The agent: runs a segment of a plan close to the server under test, and reports what it measured.
+//!
+//! [`Agent`] is the whole of it as a component, for `testmesh-agent` and for `testmesh run` in its own process. Inside, the
+//! [`link`] keeps one stream to the coordinator; the [`runner`] turns an assignment into sessions on worker threads, each a
+//! single-threaded runtime with its own [`recorder`]; [`pacing`] says when sessions start, [`driver`]s do what their stages
+//! say, [`integrity`] checks the data; the reporter ships what was measured, through the [`spool`].
 
+pub mod app;
+pub mod config;
+pub mod driver;
+pub mod integrity;
 pub mod limits;
+pub mod link;
+pub mod pacing;
 pub mod recorder;
+mod reporter;
+pub mod runner;
+pub mod spool;
+pub mod telemetry;
+
+pub use app::{Agent, AgentError};
+pub use config::{Config, ConfigError};

@@ -1,6 +1,8 @@
 //! Every capacity and time-out of an agent, with its reason.
 
-/// Series per run and agent: ten times the 2,000 that a whole run may have, minus nothing; the coordinator enforces the
+use std::time::Duration;
+
+/// Series per run and agent: twice the 2,000 that a whole run may have. The coordinator enforces the
 /// run's own bound, this one only keeps a broken plan from filling an agent's memory.
 pub const SERIES: usize = 4_000;
 
@@ -13,8 +15,102 @@ pub const FINDING_KINDS: usize = 1_000;
 /// Slowest sessions that an agent reports in a run.
 pub const SLOWEST: usize = 10;
 
-/// Rows waiting on one worker to be compared, between two cuts: 64 bytes each, 32 MiB.
-pub const WITNESS_ROWS: usize = 500_000;
+/// Rows waiting on one worker to be compared, between two cuts: about 64 bytes each.
+pub const WITNESS_ROWS: usize = 200_000;
 
 /// Whole-stream digests waiting on one worker between two cuts.
 pub const WITNESS_STREAMS: usize = 50_000;
+
+/// A virtual user whose session failed starts the next one at the earliest this long after the failed one started: ten tries
+/// a second show that a server is down, and leave it room to come back. Passing sessions follow each other at once.
+pub const FAILED_SESSION_FLOOR: Duration = Duration::from_millis(100);
+
+/// Worker threads of one agent.
+pub const RUNTIMES: usize = 256;
+
+/// The largest message on the link: a batch of all the rows that a second may hold, with room to spare.
+pub const LINK_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Messages that wait for the transport. Few, so that what waits is in the spool, where it is counted.
+pub const LINK_QUEUE: usize = 32;
+
+/// Events that wait for the agent's loop.
+pub const EVENT_QUEUE: usize = 256;
+
+/// HTTP/2 pings on an idle link, and the wait for each.
+pub const LINK_KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// The shortest heartbeat a coordinator may ask for.
+pub const HEARTBEAT_LEAST: Duration = Duration::from_millis(50);
+
+/// The shortest lease a coordinator may give.
+pub const LEASE_LEAST: Duration = Duration::from_secs(1);
+
+/// For the transport to deliver what was sent last.
+pub const FAREWELL: Duration = Duration::from_secs(2);
+
+/// For a connection to the coordinator to open, and for its welcome.
+pub const LINK_ANSWER: Duration = Duration::from_secs(10);
+
+/// Before the second attempt to reach the coordinator.
+pub const LINK_BACKOFF_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest pause between two attempts.
+pub const LINK_BACKOFF_MOST: Duration = Duration::from_secs(5);
+
+/// Distinct statuses of one stage that are counted by name.
+pub const STATUSES: usize = 60;
+
+/// Spans that one session keeps until its end, when it is decided whether they are exported: about 100 bytes each.
+pub const SPANS_PER_SESSION: usize = 500;
+
+/// Stages that a slow session shows.
+pub const SLOW_SESSION_STAGES: usize = 50;
+
+/// Branches of one parallel group. What a server answers may decide how many there are.
+pub const BRANCHES: u64 = 10_000;
+
+/// Rounds of a repeat after which other sessions get their turn, even if no round ever waited.
+pub const ROUNDS_WITHOUT_YIELD: u64 = 64;
+
+/// What cleanup may take beyond the time-outs of its stages.
+pub const CLEANUP_SLACK: Duration = Duration::from_secs(10);
+
+/// What cleanup grants a stage without a time-out of its own.
+pub const CLEANUP_STAGE: Duration = Duration::from_secs(60);
+
+/// The message of a finding, in bytes.
+pub const FINDING_MESSAGE: usize = 500;
+
+/// The evidence of a finding, in bytes: headers and 2 KiB of a body.
+pub const FINDING_DETAIL: usize = 4 * 1024;
+
+/// Sessions started in one go before those already started get their turn.
+pub const BURST_WITHOUT_YIELD: u32 = 64;
+
+/// Runs that one agent serves at once.
+pub const RUNS: usize = 4;
+
+/// Between two samples of a worker's event loop.
+pub const LOOP_LAG_EVERY: Duration = Duration::from_millis(10);
+
+/// Between two batches.
+pub const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// Encoded batches that wait in memory for their acknowledgement.
+pub const SPOOL_BYTES: usize = 64 * 1024 * 1024;
+
+/// Orders that wait for an assignment, and commands that wait for a worker.
+pub const ORDER_QUEUE: usize = 32;
+
+/// Content of plans and their files that an agent holds for its coordinator.
+pub const BLOB_BYTES: usize = 256 * 1024 * 1024;
+
+/// For tasks to end once nothing is left for them to do.
+pub const ENDING: Duration = Duration::from_secs(5);
+
+/// For the coordinator to acknowledge the last batches of an agent that is leaving.
+pub const LEAVING: Duration = Duration::from_secs(10);
+
+/// For the trace collector to take the last spans.
+pub const TRACES_FLUSH: Duration = Duration::from_secs(5);

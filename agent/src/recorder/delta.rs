@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use testmesh_shared::metric::Histogram;
+
 use super::catalog::{CounterId, GaugeId, TrendId};
 use super::finding::{Finding, Findings};
 use super::recording::Recorder;
 use super::slow::{SlowSession, Slowest};
-use super::trend::Trend;
 use super::witness::{self, GroupKey, Rows, SeenStream};
 use crate::limits;
 
@@ -17,7 +18,7 @@ pub struct Delta {
     /// The second of the run in which it was cut.
     pub second: u32,
     pub(crate) counters: HashMap<(u32, CounterId), u64>,
-    pub(crate) trends: HashMap<(u32, TrendId), Box<Trend>>,
+    pub(crate) trends: HashMap<(u32, TrendId), Box<Histogram>>,
     /// Minima of seconds that are over.
     pub(crate) gauges: Vec<(u32, GaugeId, u64)>,
     pub(crate) rows: HashMap<GroupKey, Rows>,
@@ -30,6 +31,19 @@ pub struct Delta {
 }
 
 impl Delta {
+    /// Whether nothing was measured and nothing is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.counters.is_empty()
+            && self.trends.is_empty()
+            && self.gauges.is_empty()
+            && self.rows.is_empty()
+            && self.streams.is_empty()
+            && self.findings.is_empty()
+            && self.slowest.is_empty()
+            && self.losses.is_empty()
+            && self.in_flight.values().all(|sessions| *sessions == 0)
+    }
+
     /// The sum of a counter over its labels and seconds, for tests.
     pub fn counter(&self, recorder: &Recorder, metric: &str) -> u64 {
         let named = |id| recorder.catalog().counter_key(id).is_some_and(|key| key.metric == metric);
@@ -103,6 +117,12 @@ impl Merge {
     /// The least second that every worker has reached.
     pub fn reached(&self) -> u32 {
         self.reached.iter().copied().min().unwrap_or_default()
+    }
+
+    /// Nothing more will come for a while: gauges of every second that any worker has passed are complete.
+    pub fn complete_gauges(&mut self) {
+        let last = self.reached.iter().copied().max().unwrap_or_default();
+        self.reached.fill(last);
     }
 
     /// Takes the sum so far; gauges of seconds that are not complete stay.

@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use testmesh_shared::metric::Histogram;
 use tokio::time::Instant;
 
 use super::catalog::{CounterId, TrendId};
 use super::recording::RunClock;
-use super::trend::Trend;
 
 /// The measurements of one worker since the last cut.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub(crate) struct Frames {
     to: Instant,
     second: u32,
     counters: Vec<u64>,
-    trends: Vec<Option<Box<Trend>>>,
+    trends: Vec<Option<Box<Histogram>>>,
     older_counters: HashMap<(u32, CounterId), u64>,
-    older_trends: HashMap<(u32, TrendId), Box<Trend>>,
+    older_trends: HashMap<(u32, TrendId), Box<Histogram>>,
     out_of_range: u64,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Frames {
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) counters: HashMap<(u32, CounterId), u64>,
-    pub(crate) trends: HashMap<(u32, TrendId), Box<Trend>>,
+    pub(crate) trends: HashMap<(u32, TrendId), Box<Histogram>>,
     pub(crate) out_of_range: u64,
 }
 
@@ -68,14 +68,14 @@ impl Frames {
     pub(crate) fn observe(&mut self, id: TrendId, at: Instant, value: Duration) {
         let recorded = if self.is_current(at) {
             match self.trends.get_mut(id.index()) {
-                Some(Some(trend)) => trend.record(value),
-                _ => self.first_of_second(id).record(value),
+                Some(Some(trend)) => trend.record_duration(value),
+                _ => self.first_of_second(id).record_duration(value),
             }
         } else {
             let second = self.clock.second(at);
-            self.older_trends.entry((second, id)).or_default().record(value)
+            self.older_trends.entry((second, id)).or_default().record_duration(value)
         };
-        if !recorded {
+        if recorded.is_err() {
             self.out_of_range += 1;
         }
     }
@@ -132,7 +132,7 @@ impl Frames {
     }
 
     #[cold]
-    fn first_of_second(&mut self, id: TrendId) -> &mut Trend {
+    fn first_of_second(&mut self, id: TrendId) -> &mut Histogram {
         if self.trends.len() <= id.index() {
             self.trends.resize_with(id.index() + 1, || None);
         }

@@ -1,92 +1,65 @@
-//! What a driver measures one attempt of a stage with.
+//! What a driver measures one attempt of a stage with: [`StageMeter`], the recorder's side of the drivers' contract.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use testmesh_shared::plan::ErrorKind;
 use tokio::time::Instant;
 
 use super::catalog::{CounterId, GaugeId, TrendId};
-use super::finding::{Finding, FindingKey, Severity};
 use super::recording::Recorder;
-use super::stream::StreamMeter;
 use super::witness::{GroupKey, RowWitness, SeenStream};
+use crate::driver::{Meter, RowCounts, RowKey};
+use crate::limits;
 
-/// Counts of rows by what integrity found about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum IntegrityCount {
-    /// Equal to the truth.
-    Verified,
-    /// Listed or numbered, and never seen.
-    Missing,
-    /// Seen more than once.
-    Repeated,
-    /// Seen late.
-    Reordered,
-    /// Different from the truth.
-    Mismatched,
-    /// Seen by one session only.
-    Unwitnessed,
-    /// Their named truth could not be read.
-    Unverified,
-}
+/// How a stage or one try of it came out; none: it passed.
+pub type Outcome = Option<ErrorKind>;
 
-impl IntegrityCount {
-    /// Its metric.
-    pub fn metric(self) -> &'static str {
-        match self {
-            Self::Verified => "integrity_verified",
-            Self::Missing => "integrity_missing",
-            Self::Repeated => "integrity_repeated",
-            Self::Reordered => "integrity_reordered",
-            Self::Mismatched => "integrity_mismatched",
-            Self::Unwitnessed => "integrity_unwitnessed",
-            Self::Unverified => "integrity_unverified",
-        }
-    }
-}
-
-/// Who measures: what findings and witnesses name.
-#[derive(Debug)]
-pub struct SessionTag {
-    /// The scenario.
-    pub scenario: Arc<str>,
-    /// The session's index in its scenario.
-    pub index: u64,
-    /// 32 lowercase hex digits.
-    pub trace_id: String,
-}
-
-impl SessionTag {
-    /// `SCENARIO/INDEX`.
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.scenario, self.index)
-    }
+/// The word of an outcome in labels and reports.
+pub fn outcome_word(outcome: Outcome) -> &'static str {
+    outcome.map_or("passed", ErrorKind::as_str)
 }
 
 /// The series of one stage on one worker, each resolved when it is first needed. Shared by all sessions of the worker.
 #[derive(Debug)]
 pub struct StageSeries {
-    pub(super) recorder: Recorder,
-    pub(super) scenario: Arc<str>,
-    pub(super) stage: Arc<str>,
-    pub(super) stream: OnceCell<StreamSeries>,
-    integrity: [Cell<Option<CounterId>>; 7],
+    recorder: Recorder,
+    scenario: Arc<str>,
+    stage: Arc<str>,
+    stream: OnceCell<StreamSeries>,
+    integrity: OnceCell<[CounterId; 6]>,
+    durations: ByOutcome<TrendId>,
+    attempts: ByOutcome<TrendId>,
+    connects: ByOutcome<TrendId>,
+    first_bytes: ByOutcome<TrendId>,
+    errors: ByOutcome<CounterId>,
+    retries: Cell<Option<CounterId>>,
+    polls: Cell<Option<CounterId>>,
+    statuses: RefCell<HashMap<i64, CounterId>>,
+}
+
+/// One series for each way in which a stage can end.
+type ByOutcome<T> = [Cell<Option<T>>; ErrorKind::ALL.len() + 1];
+
+fn slot<T>(of: &ByOutcome<T>, outcome: Outcome) -> &Cell<Option<T>> {
+    &of[outcome.map_or(0, |kind| kind as usize + 1)]
 }
 
 /// The series that every stream of a stage needs.
 #[derive(Debug)]
-pub(super) struct StreamSeries {
-    pub(super) open: GaugeId,
-    pub(super) first_message: TrendId,
-    pub(super) gap: TrendId,
-    pub(super) stall: TrendId,
-    pub(super) latency: TrendId,
-    pub(super) duration: TrendId,
-    pub(super) messages: CounterId,
-    pub(super) rows: CounterId,
-    pub(super) bytes: CounterId,
+struct StreamSeries {
+    open: GaugeId,
+    first_message: TrendId,
+    gap: TrendId,
+    stall: TrendId,
+    latency: TrendId,
+    duration: TrendId,
+    messages: CounterId,
+    rows: CounterId,
+    bytes: CounterId,
 }
 
 impl StageSeries {
@@ -97,15 +70,97 @@ impl StageSeries {
             scenario: Arc::clone(scenario),
             stage: Arc::clone(stage),
             stream: OnceCell::new(),
-            integrity: Default::default(),
+            integrity: OnceCell::new(),
+            durations: Default::default(),
+            attempts: Default::default(),
+            connects: Default::default(),
+            first_bytes: Default::default(),
+            errors: Default::default(),
+            retries: Cell::default(),
+            polls: Cell::default(),
+            statuses: RefCell::default(),
         })
     }
 
-    pub(super) fn labels(&self) -> [(&'static str, &str); 2] {
+    /// The stage's name.
+    pub fn stage(&self) -> &Arc<str> {
+        &self.stage
+    }
+
+    /// The stage, with its retries and polls, took so long: `stage_duration`.
+    pub fn duration(&self, started: Instant, took: Duration, outcome: Outcome) {
+        self.trend(&self.durations, "stage_duration", started, took, outcome);
+    }
+
+    /// One try took so long: `stage_attempt`.
+    pub fn attempt(&self, started: Instant, took: Duration, outcome: Outcome) {
+        self.trend(&self.attempts, "stage_attempt", started, took, outcome);
+    }
+
+    /// The stage failed: `stage_errors`.
+    pub fn error(&self, started: Instant, kind: ErrorKind) {
+        let cell = slot(&self.errors, Some(kind));
+        let id = cell.get().unwrap_or_else(|| {
+            let [scenario, stage] = self.labels();
+            self.recorder.counter("stage_errors", &[scenario, stage, ("error", kind.as_str())])
+        });
+        cell.set(Some(id));
+        self.recorder.count(id, started, 1);
+    }
+
+    /// Tries after the first: `stage_retries`.
+    pub fn retried(&self, started: Instant) {
+        self.plain(&self.retries, "stage_retries", started);
+    }
+
+    /// Tries that were not there yet: `stage_polls`.
+    pub fn polled(&self, started: Instant) {
+        self.plain(&self.polls, "stage_polls", started);
+    }
+
+    fn labels(&self) -> [(&'static str, &str); 2] {
         [("scenario", &self.scenario), ("stage", &self.stage)]
     }
 
-    pub(super) fn stream(&self) -> &StreamSeries {
+    fn plain(&self, cell: &Cell<Option<CounterId>>, metric: &'static str, started: Instant) {
+        let id = cell.get().unwrap_or_else(|| self.recorder.counter(metric, &self.labels()));
+        cell.set(Some(id));
+        self.recorder.count(id, started, 1);
+    }
+
+    fn trend(
+        &self,
+        of: &ByOutcome<TrendId>,
+        metric: &'static str,
+        started: Instant,
+        took: Duration,
+        outcome: Outcome,
+    ) {
+        let cell = slot(of, outcome);
+        let id = cell.get().unwrap_or_else(|| {
+            let [scenario, stage] = self.labels();
+            self.recorder.trend(metric, &[scenario, stage, ("outcome", outcome_word(outcome))])
+        });
+        cell.set(Some(id));
+        self.recorder.observe(id, started, took);
+    }
+
+    /// Statuses come from the server under test, so their number is bounded; the rest count as `other`.
+    fn status(&self, started: Instant, status: i64) {
+        let mut known = self.statuses.borrow_mut();
+        let id = known.get(&status).copied().unwrap_or_else(|| {
+            let [scenario, stage] = self.labels();
+            if known.len() >= limits::STATUSES {
+                return self.recorder.counter("stage_status", &[scenario, stage, ("status", "other")]);
+            }
+            let id = self.recorder.counter("stage_status", &[scenario, stage, ("status", &status.to_string())]);
+            known.insert(status, id);
+            id
+        });
+        self.recorder.count(id, started, 1);
+    }
+
+    fn stream(&self) -> &StreamSeries {
         self.stream.get_or_init(|| {
             let labels = self.labels();
             let trend = |name| self.recorder.trend(name, &labels);
@@ -124,140 +179,216 @@ impl StageSeries {
         })
     }
 
-    fn integrity(&self, count: IntegrityCount) -> CounterId {
-        let slot = &self.integrity[count as usize];
-        slot.get().unwrap_or_else(|| {
-            let id = self.recorder.counter(count.metric(), &self.labels());
-            slot.set(Some(id));
-            id
+    fn integrity(&self) -> &[CounterId; 6] {
+        self.integrity.get_or_init(|| {
+            let labels = self.labels();
+            ["verified", "missing", "repeated", "reordered", "mismatched", "unverified"].map(|what| {
+                let metric = match what {
+                    "verified" => "integrity_verified",
+                    "missing" => "integrity_missing",
+                    "repeated" => "integrity_repeated",
+                    "reordered" => "integrity_reordered",
+                    "mismatched" => "integrity_mismatched",
+                    _ => "integrity_unverified",
+                };
+                self.recorder.counter(metric, &labels)
+            })
         })
     }
 }
 
-/// What a driver measures one attempt of a stage with. Cheap to clone; never leaves its thread.
+/// What a driver measures one try of a stage with. Never leaves its thread.
 ///
 /// Everything is kept at the second in which the stage started, except messages, which are kept where they arrived.
-#[derive(Clone, Debug)]
-pub struct StageMeter {
-    pub(super) inner: Rc<Meter>,
-}
-
 #[derive(Debug)]
-pub(super) struct Meter {
-    pub(super) series: Rc<StageSeries>,
-    session: Rc<SessionTag>,
-    /// When the stage started, not the attempt.
-    pub(super) started: Instant,
+pub struct StageMeter {
+    series: Rc<StageSeries>,
+    /// When the stage started, not the try.
+    started: Instant,
     connect: Cell<Option<Duration>>,
     first_byte: Cell<Option<Duration>>,
+    /// The group that rows were last reported for: a stream has one.
+    group: RefCell<Option<(Rc<str>, RowWitness)>>,
 }
 
 impl StageMeter {
-    /// A meter for one attempt of a stage that started at `started`.
-    pub fn new(series: &Rc<StageSeries>, session: &Rc<SessionTag>, started: Instant) -> Self {
+    /// A meter for one try of a stage that started at `started`.
+    pub fn new(series: &Rc<StageSeries>, started: Instant) -> Self {
         Self {
-            inner: Rc::new(Meter {
-                series: Rc::clone(series),
-                session: Rc::clone(session),
-                started,
-                connect: Cell::new(None),
-                first_byte: Cell::new(None),
-            }),
+            series: Rc::clone(series),
+            started,
+            connect: Cell::new(None),
+            first_byte: Cell::new(None),
+            group: RefCell::new(None),
         }
     }
 
-    /// A meter that belongs to no run, for tests of drivers; read it with `recorder().cut(now)`.
+    /// A meter that belongs to no run, for tests; read it with `recorder().cut(now)`.
     pub fn detached(scenario: &str, stage: &str) -> Self {
         let series = StageSeries::new(&Recorder::detached(), &Arc::from(scenario), &Arc::from(stage));
-        let session = SessionTag { scenario: Arc::from(scenario), index: 0, trace_id: "0".repeat(32) };
-        Self::new(&series, &Rc::new(session), Instant::now())
+        Self::new(&series, Instant::now())
     }
 
     /// The worker's recorder.
     pub fn recorder(&self) -> &Recorder {
-        &self.inner.series.recorder
+        &self.series.recorder
     }
 
-    /// Who measures.
-    pub fn session(&self) -> &SessionTag {
-        &self.inner.session
+    /// The try has ended so: what was measured before is recorded with that outcome.
+    pub fn end(&self, outcome: Outcome) {
+        let series = &self.series;
+        if let Some(took) = self.connect.take() {
+            series.trend(&series.connects, "stage_connect", self.started, took, outcome);
+        }
+        if let Some(took) = self.first_byte.take() {
+            series.trend(&series.first_bytes, "stage_first_byte", self.started, took, outcome);
+        }
     }
 
-    /// A connection was opened for this attempt: `stage_connect`. Several (redirects) add up. Not called for one reused.
-    pub fn connected(&self, took: Duration) {
-        let before = self.inner.connect.get().unwrap_or_default();
-        self.inner.connect.set(Some(before + took));
+    fn group_key(&self, group: &str) -> GroupKey {
+        GroupKey {
+            scenario: Arc::clone(&self.series.scenario),
+            stage: Arc::clone(&self.series.stage),
+            group: Arc::from(group),
+        }
+    }
+}
+
+impl Meter for StageMeter {
+    fn connect(&self, took: Duration) {
+        // A redirect may need several.
+        let before = self.connect.get().unwrap_or_default();
+        self.connect.set(Some(before + took));
     }
 
-    /// The first byte of an answer came so long after the request was sent: `stage_first_byte`. The last call counts.
-    pub fn first_byte(&self, took: Duration) {
-        self.inner.first_byte.set(Some(took));
+    fn first_byte(&self, took: Duration) {
+        self.first_byte.set(Some(took));
     }
 
-    /// A stream is asked for at `asked`. Gaps longer than `stall` are stalls.
-    pub fn stream(&self, asked: Instant, stall: Duration) -> StreamMeter {
-        StreamMeter::new(self.clone(), asked, stall)
+    fn status(&self, status: i64) {
+        self.series.status(self.started, status);
     }
 
-    /// So many rows were found to be so.
-    pub fn integrity(&self, count: IntegrityCount, rows: u64) {
-        let series = &self.inner.series;
-        series.recorder.count(series.integrity(count), self.inner.started, rows);
+    fn first_message(&self, at: Instant, took: Duration) {
+        let series = self.series.stream();
+        self.recorder().observe(series.first_message, at, took);
     }
 
-    /// This session's view of an `agree` group, for one stream.
-    pub fn witness(&self, group: &str) -> RowWitness {
-        self.recorder().witness(self.group(group), self.inner.session.index)
-    }
-
-    /// The session saw this whole stream, of an `agree` group `of: stream`.
-    pub fn witness_stream(&self, group: &str, digest: u128, rows: u64) {
-        let session = self.inner.session.index;
-        self.recorder().witness_stream(SeenStream { group: self.group(group), digest, rows, session });
-    }
-
-    /// Something was observed now that the report should show. `detail` is its evidence: masked, at most a few KiB.
-    pub fn finding(&self, severity: Severity, code: &'static str, message: String, detail: String) {
-        let series = &self.inner.series;
-        self.recorder().finding(Finding {
-            key: FindingKey {
-                severity,
-                code,
-                scenario: series.scenario.to_string(),
-                stage: series.stage.to_string(),
-            },
-            message,
-            count: 1,
-            session: self.inner.session.name(),
-            trace_id: self.inner.session.trace_id.clone(),
-            at_ns: self.recorder().clock().nanos(Instant::now()),
-            detail,
+    fn messages(&self, at: Instant, messages: u64, rows: u64, bytes: u64) {
+        let series = self.series.stream();
+        self.recorder().frames(|frames| {
+            frames.count(series.messages, at, messages);
+            frames.count(series.rows, at, rows);
+            frames.count(series.bytes, at, bytes);
         });
     }
 
-    /// Counts something that a bound cost: spans, findings, series, witnesses, evidence, samples_out_of_range.
-    pub fn loss(&self, what: &'static str, count: u64) {
+    fn gap(&self, at: Instant, gap: Duration, times: u64) {
+        let series = self.series.stream();
+        self.recorder().frames(|frames| (0..times).for_each(|_| frames.observe(series.gap, at, gap)));
+    }
+
+    fn stall(&self, at: Instant, gap: Duration) {
+        self.recorder().observe(self.series.stream().stall, at, gap);
+    }
+
+    fn latency(&self, at: Instant, latency: Duration) {
+        self.recorder().observe(self.series.stream().latency, at, latency);
+    }
+
+    fn stream_duration(&self, took: Duration) {
+        self.recorder().observe(self.series.stream().duration, self.started, took);
+    }
+
+    fn stream_opened(&self, at: Instant) {
+        self.recorder().open(self.series.stream().open, at);
+    }
+
+    fn stream_closed(&self, at: Instant) {
+        self.recorder().close(self.series.stream().open, at);
+    }
+
+    fn integrity(&self, rows: &RowCounts) {
+        let values = [
+            rows.verified,
+            rows.missing,
+            rows.repeated,
+            rows.reordered,
+            rows.mismatched,
+            rows.unverified,
+        ];
+        let ids = self.series.integrity();
+        self.recorder().frames(|frames| {
+            for (id, value) in ids.iter().zip(values) {
+                frames.count(*id, self.started, value);
+            }
+        });
+    }
+
+    fn agree_row(&self, group: &Rc<str>, key: &RowKey, digest: u64, session: u64) {
+        let mut held = self.group.borrow_mut();
+        let witness = match &mut *held {
+            Some((known, witness)) if Rc::ptr_eq(known, group) => witness,
+            other => {
+                let witness = self.recorder().witness(self.group_key(group), session);
+                &mut other.insert((Rc::clone(group), witness)).1
+            }
+        };
+        witness.row(key, digest);
+    }
+
+    fn agree_stream(&self, group: &Rc<str>, digest: u128, rows: u64, session: u64) {
+        self.recorder().witness_stream(SeenStream { group: self.group_key(group), digest, rows, session });
+    }
+
+    fn loss(&self, what: &'static str, count: u64) {
         self.recorder().loss(what, count);
     }
+}
 
-    /// The attempt has ended so: connect and first byte are recorded with that outcome.
-    pub(crate) fn end(&self, outcome: &str) {
-        let series = &self.inner.series;
-        let [scenario, stage] = series.labels();
-        let labels = [scenario, stage, ("outcome", outcome)];
-        for (metric, cell) in [("stage_connect", &self.inner.connect), ("stage_first_byte", &self.inner.first_byte)] {
-            if let Some(took) = cell.take() {
-                series.recorder.observe(series.recorder.trend(metric, &labels), self.inner.started, took);
-            }
-        }
+impl Drop for StageMeter {
+    /// A try that was cut short keeps what it measured.
+    fn drop(&mut self) {
+        self.end(Some(ErrorKind::Cancelled));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_are_kept_where_they_arrive_and_streams_count_as_open() {
+        let meter = StageMeter::detached("live", "stream");
+        let recorder = meter.recorder().clone();
+        let start = Instant::now();
+        recorder.clock().start_at(start);
+        meter.stream_opened(start);
+        meter.messages(start, 1, 1, 200);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        meter.gap(Instant::now(), Duration::from_secs(2), 1);
+        meter.messages(Instant::now(), 2, 2, 400);
+        let delta = recorder.cut(Instant::now());
+        assert_eq!(delta.counter(&recorder, "stream_messages"), 3);
+        assert_eq!(delta.counter(&recorder, "stream_bytes"), 600);
+        assert_eq!(delta.counters.keys().map(|(second, _)| *second).max(), Some(2));
+        let open: Vec<_> = delta.gauges.iter().map(|&(second, _, least)| (second, least)).collect();
+        assert_eq!(open, [(0, 0), (1, 1)]);
+        meter.stream_closed(Instant::now());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let delta = recorder.cut(Instant::now());
+        let open: Vec<_> = delta.gauges.iter().map(|&(second, _, least)| (second, least)).collect();
+        assert_eq!(open, [(2, 0), (3, 0)]);
     }
 
-    fn group(&self, group: &str) -> GroupKey {
-        let series = &self.inner.series;
-        GroupKey {
-            scenario: Arc::clone(&series.scenario),
-            stage: Arc::clone(&series.stage),
-            group: Arc::from(group),
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_invents_statuses_fills_no_catalog() {
+        let meter = StageMeter::detached("s", "a");
+        for status in 0..1_000 {
+            meter.status(status);
         }
+        let delta = meter.recorder().cut(Instant::now());
+        assert_eq!(delta.counter(meter.recorder(), "stage_status"), 1_000);
+        assert!(delta.counters.len() <= limits::STATUSES + 1);
     }
 }

@@ -1,7 +1,7 @@
 //! The recorder: what one worker measured, without a lock or an atomic on the hot path.
 //!
-//! Each worker thread owns one [`Recorder`]; sessions, stages and streams record through cheap handles ([`StageMeter`],
-//! [`StreamMeter`], [`RowWitness`]) that share it by `Rc`. Every value is kept by the second of the run in which its stage
+//! Each worker thread owns one [`Recorder`] per run; sessions, stages and drivers record through cheap handles
+//! ([`StageMeter`], [`RowWitness`]) that share it by `Rc`. Every value is kept by the second of the run in which its stage
 //! or session started, or in which a message arrived: the current second in dense arrays indexed by [`CounterId`] and
 //! [`TrendId`], older seconds in a map. Once a second the worker [cuts](Recorder::cut) a [`Delta`], plain data that can
 //! leave the thread; [`Merge`] adds the deltas of all workers. Deltas add up: cutting more often changes nothing.
@@ -16,15 +16,14 @@ mod gauge;
 mod meter;
 mod recording;
 mod slow;
-mod stream;
-mod trend;
 mod witness;
 
 pub use catalog::{Catalog, CounterId, GaugeId, SeriesKey, TrendId};
 pub use delta::{Delta, Merge};
 pub use finding::{Finding, FindingKey, Severity};
-pub use meter::{IntegrityCount, SessionTag, StageMeter, StageSeries};
+pub use meter::{Outcome, StageMeter, StageSeries, outcome_word};
+pub(crate) use recording::nanos;
 pub use recording::{Recorder, RunClock};
 pub use slow::{SlowSession, SlowStage, Slowest};
-pub use stream::{StreamMeter, Trailing};
-pub use witness::{GroupKey, RowKey, RowWitness, SeenRow, SeenStream};
+pub(crate) use witness::Rows;
+pub use witness::{GroupKey, RowWitness, SeenRow, SeenStream};

@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::driver::RowKey;
 use crate::limits;
 
 /// The rows that are compared with each other: those of one group in one stage.
@@ -20,15 +21,6 @@ pub struct GroupKey {
     pub stage: Arc<str>,
     /// As the plan names it, resolved.
     pub group: Arc<str>,
-}
-
-/// Which row of its group a row is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RowKey {
-    /// A number; unsigned ones beyond 2^63-1 wrap, on every agent alike.
-    Number(i64),
-    /// Text.
-    Text(Arc<str>),
 }
 
 /// How many distinct sessions saw something, and one of them.
@@ -159,21 +151,13 @@ pub struct RowWitness {
 }
 
 impl RowWitness {
-    /// The session saw a row with this numeric key and XXH3-64 digest.
+    /// The session saw a row with this key and XXH3-64 digest.
     #[inline]
-    pub fn number(&self, key: i64, digest: u64) {
-        self.row(RowKey::Number(key), digest);
-    }
-
-    /// The session saw a row with this textual key and XXH3-64 digest.
-    pub fn text(&self, key: &str, digest: u64) {
-        self.row(RowKey::Text(Arc::from(key)), digest);
-    }
-
-    #[inline]
-    fn row(&self, key: RowKey, digest: u64) {
+    pub fn row(&self, key: &RowKey, digest: u64) {
         let mut rows = self.rows.borrow_mut();
-        if let Some(seen) = rows.get_mut(&(key.clone(), digest)) {
+        // A number's clone is a copy; text pays for its own.
+        let place = (key.clone(), digest);
+        if let Some(seen) = rows.get_mut(&place) {
             seen.add(self.session);
             return;
         }
@@ -182,7 +166,7 @@ impl RowWitness {
             return;
         };
         self.room.rows.set(left);
-        rows.insert((key, digest), SeenRow::new(self.session));
+        rows.insert(place, SeenRow::new(self.session));
     }
 }
 
@@ -234,9 +218,9 @@ mod tests {
     fn distinct_sessions_are_counted_once_each() {
         let mut witnesses = Witnesses::default();
         for session in [3, 4, 3, 5, 4] {
-            witnesses.group(key(), session).number(1, 99);
+            witnesses.group(key(), session).row(&RowKey::Number(1), 99);
         }
-        witnesses.group(key(), 6).number(1, 98);
+        witnesses.group(key(), 6).row(&RowKey::Number(1), 98);
         let (taken, streams, lost) = witnesses.take();
         let rows = &taken[&key()];
         assert_eq!(rows[&(RowKey::Number(1), 99)].sessions(), 3);
@@ -249,9 +233,9 @@ mod tests {
     fn a_group_that_a_stream_still_watches_survives_the_cut() {
         let mut witnesses = Witnesses::default();
         let watch = witnesses.group(key(), 1);
-        watch.text("a", 1);
+        watch.row(&RowKey::Text("a".into()), 1);
         assert_eq!(witnesses.take().0.len(), 1);
-        watch.text("b", 2);
+        watch.row(&RowKey::Text("b".into()), 2);
         assert_eq!(witnesses.take().0.len(), 1);
         drop(watch);
         assert!(witnesses.take().0.is_empty());
@@ -263,9 +247,9 @@ mod tests {
         let mut witnesses = Witnesses::default();
         witnesses.room.rows.set(1);
         let watch = witnesses.group(key(), 1);
-        watch.number(1, 1);
-        watch.number(2, 1);
-        watch.number(1, 1);
+        watch.row(&RowKey::Number(1), 1);
+        watch.row(&RowKey::Number(2), 1);
+        watch.row(&RowKey::Number(1), 1);
         let (taken, _, lost) = witnesses.take();
         assert_eq!((taken[&key()].len(), lost), (1, 1));
     }

@@ -1,0 +1,168 @@
+//! What all sessions of a run share on one worker.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use testmesh_shared::id::{AgentId, RunId, Site};
+use testmesh_shared::plan::expr::{Scope, Secrets, Value};
+use testmesh_shared::plan::{Plan, Scenario, Stage};
+use testmesh_shared::rng::SeedTree;
+
+use super::trace::Tracer;
+use crate::driver::Connections;
+use crate::recorder::{Recorder, StageSeries};
+
+/// One run on one agent, as every worker sees it.
+#[derive(Debug)]
+pub struct RunFacts {
+    /// The run.
+    pub run: RunId,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// Its seed.
+    pub seed: u64,
+    /// This agent.
+    pub agent: AgentId,
+    /// Where it runs.
+    pub site: Site,
+    /// The values of the plan's secrets.
+    pub secrets: Secrets,
+}
+
+impl RunFacts {
+    /// The root of the run's randomness: what sessions draw repeats with the seed.
+    pub fn seeds(&self) -> SeedTree {
+        SeedTree::new(self.seed)
+    }
+
+    /// The bottom of all scopes; `saves` is what setup saved.
+    pub fn scope(&self, saves: &serde_json::Map<String, serde_json::Value>) -> Scope<'static> {
+        let mut scope = Scope::root();
+        scope.set("vars", Value::from_json(&serde_json::Value::Object(self.plan.vars.clone())));
+        scope.set("secrets", self.secrets.value());
+        scope.set_field("agent", "id", self.agent.as_str());
+        scope.set_field("agent", "site", self.site.as_str());
+        for (name, value) in saves {
+            scope.set_field("run", name.clone(), Value::from_json(value));
+        }
+        scope.set_field("run", "id", self.run.as_str());
+        // Seeds are 64 bits; expressions see them as the integer with those bits.
+        scope.set_field("run", "seed", self.seed.cast_signed());
+        scope
+    }
+}
+
+/// What all sessions of a run share on one worker.
+#[derive(Debug)]
+pub struct RunContext {
+    /// The run.
+    pub facts: Arc<RunFacts>,
+    /// Where they record.
+    pub recorder: Recorder,
+    /// Where their spans go.
+    pub tracer: Tracer,
+    /// The worker's connections.
+    pub connections: Connections,
+    scope: RefCell<Rc<Scope<'static>>>,
+    series: RefCell<HashMap<(Arc<str>, Arc<str>), Rc<StageSeries>>>,
+}
+
+impl RunContext {
+    /// A run without what setup saves.
+    pub fn new(facts: Arc<RunFacts>, recorder: Recorder, tracer: Tracer, connections: Connections) -> Self {
+        let scope = RefCell::new(Rc::new(facts.scope(&serde_json::Map::new())));
+        Self { facts, recorder, tracer, connections, scope, series: RefCell::default() }
+    }
+
+    /// Makes what setup saved visible to sessions that start from now on.
+    pub fn set_saves(&self, saves: &serde_json::Map<String, serde_json::Value>) {
+        *self.scope.borrow_mut() = Rc::new(self.facts.scope(saves));
+    }
+
+    /// The bottom of a session's scopes.
+    pub fn scope(&self) -> Rc<Scope<'static>> {
+        Rc::clone(&self.scope.borrow())
+    }
+
+    /// The series of a stage.
+    pub fn series(&self, scenario: &Arc<str>, stage: &str) -> Rc<StageSeries> {
+        let key = (Arc::clone(scenario), Arc::from(stage));
+        let mut known = self.series.borrow_mut();
+        if let Some(series) = known.get(&key) {
+            return Rc::clone(series);
+        }
+        let series = StageSeries::new(&self.recorder, scenario, &key.1);
+        known.insert(key, Rc::clone(&series));
+        series
+    }
+}
+
+/// Which stages of a plan a session runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The plan's `setup`.
+    SetUp,
+    /// The scenario of that place in the plan.
+    Scenario(usize),
+    /// The plan's `teardown`.
+    TearDown,
+}
+
+/// One scenario on one worker; setup and teardown are scenarios of their own.
+#[derive(Clone, Debug)]
+pub struct ScenarioContext {
+    /// The `scenario` label.
+    pub name: Arc<str>,
+    part: Part,
+    plan: Arc<Plan>,
+}
+
+impl ScenarioContext {
+    /// A part of a plan.
+    pub fn new(plan: &Arc<Plan>, part: Part) -> Self {
+        let name = match part {
+            Part::SetUp => "setup",
+            Part::Scenario(at) => plan.scenarios[at].name.as_str(),
+            Part::TearDown => "teardown",
+        };
+        Self { name: Arc::from(name), part, plan: Arc::clone(plan) }
+    }
+
+    /// The scenario of the plan, unless this is setup or teardown.
+    pub fn scenario(&self) -> Option<&Scenario> {
+        match self.part {
+            Part::Scenario(at) => Some(&self.plan.scenarios[at]),
+            Part::SetUp | Part::TearDown => None,
+        }
+    }
+
+    /// What a session does.
+    pub fn stages(&self) -> &[Stage] {
+        match self.part {
+            Part::SetUp => &self.plan.setup,
+            Part::Scenario(at) => &self.plan.scenarios[at].stages,
+            Part::TearDown => &self.plan.teardown,
+        }
+    }
+
+    /// What a session does at its end, always.
+    pub fn cleanup(&self) -> &[Stage] {
+        self.scenario().map_or(&[], |scenario| &scenario.cleanup)
+    }
+
+    /// What `save` saves into.
+    pub fn saves_into(&self) -> &'static str {
+        match self.part {
+            Part::SetUp | Part::TearDown => "run",
+            Part::Scenario(_) => "session",
+        }
+    }
+
+    /// Whether its sessions belong into the run's own trace: there are few of them, and they are what the run does once.
+    pub fn joins_run_trace(&self) -> bool {
+        use testmesh_shared::plan::Load;
+        self.scenario().is_none_or(|scenario| matches!(scenario.load, Load::Once { per_agent: false }))
+    }
+}

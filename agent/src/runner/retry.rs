@@ -1,0 +1,58 @@
+//! Which failures are tried again.
+
+use testmesh_shared::plan::{ErrorKind, Retry, RetryOn};
+
+use crate::driver::StageError;
+
+/// Whether a try that failed so is tried again.
+pub(super) fn applies(retry: &Retry, error: &StageError) -> bool {
+    if retry.on.is_empty() {
+        return is_transport(error.kind);
+    }
+    retry.on.iter().any(|on| match on {
+        RetryOn::Error(kind) => *kind == error.kind,
+        RetryOn::Status(status) => error.status == Some(*status),
+        RetryOn::StatusName(name) => error.status.is_some_and(|status| grpc_name(status) == Some(name)),
+    })
+}
+
+/// Whether no complete answer came: in `until`, *not yet*.
+pub(super) fn is_transport(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Refused | ErrorKind::Unavailable | ErrorKind::Reset | ErrorKind::Timeout)
+}
+
+/// The name of a gRPC status as plans write it. HTTP statuses are all greater.
+fn grpc_name(status: i64) -> Option<&'static str> {
+    const NAMES: [&str; 17] = [
+        "ok",
+        "cancelled",
+        "unknown",
+        "invalid_argument",
+        "deadline_exceeded",
+        "not_found",
+        "already_exists",
+        "permission_denied",
+        "resource_exhausted",
+        "failed_precondition",
+        "aborted",
+        "out_of_range",
+        "unimplemented",
+        "internal",
+        "unavailable",
+        "data_loss",
+        "unauthenticated",
+    ];
+    NAMES.get(usize::try_from(status).ok()?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_known_by_name() {
+        assert_eq!(grpc_name(8), Some("resource_exhausted"));
+        assert_eq!(grpc_name(16), Some("unauthenticated"));
+        assert_eq!((grpc_name(17), grpc_name(-1), grpc_name(503)), (None, None, None));
+    }
+}

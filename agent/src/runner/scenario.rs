@@ -1,0 +1,112 @@
+//! One scenario on one worker: the pacer asks, the pool starts, the terminator stops.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::pool::SessionPool;
+use super::terminate::{Stop, Terminate, Terminator};
+use crate::limits;
+use crate::pacing::{Pace, Pacer};
+
+/// One scenario on one worker: run it once.
+#[derive(Debug)]
+pub struct ScenarioLoop {
+    /// Says when sessions start.
+    pub pacer: Box<dyn Pacer>,
+    /// Runs them.
+    pub pool: SessionPool,
+    /// Says when it is over.
+    pub terminator: Terminator,
+    /// What the run is asked to do.
+    pub stop: watch::Receiver<Stop>,
+    /// When the run starts.
+    pub start: Instant,
+}
+
+impl ScenarioLoop {
+    /// Runs until no session is in flight and none will start. Returns how late it began.
+    pub async fn run(mut self) -> Duration {
+        let mut asked: Option<(Stop, Duration)> = None;
+        let late = self.wait_for_start().await;
+        loop {
+            let now = self.elapsed();
+            asked = self.hear(asked, now);
+            let wake = match self.terminator.decide(now, asked) {
+                Terminate::Continue => match self.start_due(now).await {
+                    Some(wake) => wake.into_iter().chain(self.terminator.end).min(),
+                    None if self.pool.is_empty() => break,
+                    None => self.terminator.end,
+                },
+                Terminate::Finish { .. } if self.pool.is_empty() => break,
+                Terminate::Finish { grace_until } if now >= grace_until => {
+                    self.pool.interrupt();
+                    None
+                }
+                Terminate::Finish { grace_until } => Some(grace_until),
+            };
+            self.wait(wake).await;
+        }
+        self.pool.close();
+        late
+    }
+
+    /// A run that is stopped before it starts ends at once.
+    async fn wait_for_start(&mut self) -> Duration {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = sleep_until(self.start) => Instant::now() - self.start,
+            _ = stop.wait_for(|stop| *stop > Stop::No) => Duration::ZERO,
+        }
+    }
+
+    /// Starts everything that is due. None: no session will be due any more; else when to ask again, if time decides that.
+    async fn start_due(&mut self, now: Duration) -> Option<Option<Duration>> {
+        let mut burst = 0_u32;
+        loop {
+            match self.pacer.try_acquire(now) {
+                Pace::Start(planned) => {
+                    self.pool.start(planned, self.start + planned.at);
+                    burst += 1;
+                    if burst % limits::BURST_WITHOUT_YIELD == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Pace::Until(at) => return Some(Some(at)),
+                Pace::Held => return Some(None),
+                Pace::Done => return None,
+            }
+        }
+    }
+
+    /// Waits for a session to end, for the time, or for a word.
+    async fn wait(&mut self, wake: Option<Duration>) {
+        let alarm = async {
+            match wake {
+                Some(at) => sleep_until(self.start + at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(freed) = self.pool.ended() => self.pacer.release(freed),
+            () = alarm => {}
+            Ok(()) = self.stop.changed() => {}
+            else => tokio::task::yield_now().await,
+        }
+    }
+
+    /// The strongest word so far, and when it came. A worker that is gone can say nothing: sessions are cut.
+    fn hear(&self, asked: Option<(Stop, Duration)>, now: Duration) -> Option<(Stop, Duration)> {
+        let stop = if self.stop.has_changed().is_err() { Stop::Abort } else { *self.stop.borrow() };
+        match asked {
+            Some((before, _)) if before >= stop => asked,
+            _ if stop == Stop::No => asked,
+            _ => Some((stop, now)),
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.start)
+    }
+}

@@ -1,0 +1,425 @@
+//! Workers: threads with a single-threaded runtime each, to which sessions are pinned.
+//!
+//! A worker takes runs; for each it keeps one recorder, one loop per scenario, and tells the run's assignment, once a
+//! second, what was measured. It never waits for the assignment: if that does not listen, the next cut is larger.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use testmesh_shared::clock::TimeAnchor;
+use testmesh_shared::schedule::Part as AgentPart;
+use testmesh_shared::segment::Share;
+use testmesh_shared::telemetry::{SpanSink, Traceparent, traceparent::Origin};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Part, RunContext, RunFacts, ScenarioContext};
+use super::pool::SessionPool;
+use super::scenario::ScenarioLoop;
+use super::session::{self, Ending, SessionEnd, SessionStart};
+use super::terminate::{Stop, Terminator};
+use super::trace::Tracer;
+use crate::driver::{Connections, Gate};
+use crate::limits;
+use crate::pacing::{self, Paced, WorkerShare};
+use crate::recorder::{Catalog, Delta, Recorder, RunClock, TrendId};
+
+/// What setup saved.
+pub type Saves = serde_json::Map<String, serde_json::Value>;
+
+/// What an assignment asks of one worker.
+#[derive(Clone, Debug)]
+pub enum RunCommand {
+    /// Run the plan's setup stages.
+    SetUp,
+    /// Start the scenarios.
+    Start {
+        /// When.
+        at: Instant,
+        /// What setup saved.
+        saves: Arc<Saves>,
+    },
+    /// Stop them.
+    Stop(Stop),
+    /// Run the plan's teardown stages.
+    TearDown {
+        /// What setup saved.
+        saves: Arc<Saves>,
+    },
+}
+
+/// What a worker tells an assignment.
+#[derive(Debug)]
+pub enum RunEvent {
+    /// What it measured since its last cut.
+    Measured {
+        /// Its number.
+        worker: usize,
+        /// The measurements.
+        delta: Box<Delta>,
+    },
+    /// Setup is over.
+    SetUpDone(Result<Saves, String>),
+    /// No session is in flight and none will start. Its measurements were sent before.
+    Drained {
+        /// How late it started.
+        late: Duration,
+    },
+    /// Teardown is over.
+    TearDownDone(Result<(), String>),
+}
+
+/// One run for one worker.
+#[derive(Debug)]
+pub struct WorkerRun {
+    /// The run.
+    pub facts: Arc<RunFacts>,
+    /// Numbers its series, for all workers alike.
+    pub catalog: Arc<Catalog>,
+    /// The agent's share of each scenario, in the plan's order; none: no part.
+    pub shares: Arc<Vec<Option<Share>>>,
+    /// This agent's number among the agents of the run.
+    pub agent_index: u32,
+    /// The agents of the run.
+    pub agents: u32,
+    /// Where kept spans go.
+    pub spans: Option<SpanSink>,
+    /// The run's span.
+    pub traceparent: Option<Traceparent>,
+    /// The process's clock.
+    pub anchor: TimeAnchor,
+    /// What the assignment asks. Closed: the run is released.
+    pub commands: mpsc::Receiver<RunCommand>,
+    /// What the assignment hears.
+    pub events: mpsc::Sender<RunEvent>,
+}
+
+/// Which worker of how many.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its number, from 0.
+    pub worker: usize,
+    /// How many there are.
+    pub of: usize,
+    /// The agent's bound on connects in flight.
+    pub gate: Arc<Gate>,
+}
+
+/// The worker threads of an agent. They end when this is dropped and their runs are over.
+#[derive(Debug)]
+pub struct Workers {
+    runs: Vec<mpsc::Sender<WorkerRun>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts so many threads.
+    ///
+    /// # Errors
+    ///
+    /// If the system grants no thread or no runtime.
+    pub fn start(count: usize, gate: &Arc<Gate>) -> io::Result<Self> {
+        let mut workers = Self { runs: Vec::new(), threads: Vec::new() };
+        for worker in 0..count {
+            let place = Place { worker, of: count, gate: Arc::clone(gate) };
+            let (runs, taken) = mpsc::channel(limits::RUNS);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let thread = std::thread::Builder::new().name(format!("worker-{worker}"));
+            let thread = thread.spawn(move || LocalSet::new().block_on(&runtime, serve(place, taken)))?;
+            workers.runs.push(runs);
+            workers.threads.push(thread);
+        }
+        Ok(workers)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Where one worker takes its runs.
+    pub fn runs(&self, worker: usize) -> &mpsc::Sender<WorkerRun> {
+        &self.runs[worker]
+    }
+
+    /// Lets the threads end and waits for them. Blocking: what runs on them is bounded by its own time-outs.
+    ///
+    /// # Errors
+    ///
+    /// The number of a worker that panicked.
+    pub fn join(self) -> Result<(), usize> {
+        drop(self.runs);
+        let mut result = Ok(());
+        for (worker, thread) in self.threads.into_iter().enumerate() {
+            if thread.join().is_err() {
+                result = Err(worker);
+            }
+        }
+        result
+    }
+}
+
+/// Takes runs until there will be no more and all are over.
+pub async fn serve(place: Place, mut runs: mpsc::Receiver<WorkerRun>) {
+    let workers = u32::try_from(place.of).expect("the number of runtimes is bounded");
+    let worker = u32::try_from(place.worker).expect("the number of runtimes is bounded");
+    let connections = Connections::worker(worker, workers, &place.gate);
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            run = runs.recv() => match run {
+                Some(run) => { running.spawn_local(run.run(place.clone(), connections.clone())); }
+                None => break,
+            },
+            Some(ended) = running.join_next() => report_panic(ended),
+        }
+    }
+    while let Some(ended) = running.join_next().await {
+        report_panic(ended);
+    }
+}
+
+fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a worker's run panicked");
+    }
+}
+
+/// A run on a worker, while it runs.
+struct Working {
+    place: Place,
+    run: WorkerRun,
+    context: Rc<RunContext>,
+    stop: watch::Sender<Stop>,
+    scenarios: JoinSet<Duration>,
+    /// Scenarios were started and are not all over.
+    busy: bool,
+    late: Duration,
+    once: JoinSet<(Part, SessionEnd)>,
+    interrupt: CancellationToken,
+    lag: Option<(TrendId, Instant)>,
+}
+
+/// What a worker woke up for.
+enum Woken {
+    Asked(Option<RunCommand>),
+    Ended(Duration),
+    OnceEnded((Part, SessionEnd)),
+    Cut,
+    Lag(Instant),
+}
+
+impl WorkerRun {
+    /// Runs until the assignment hangs up.
+    async fn run(self, place: Place, connections: Connections) {
+        let recorder = Recorder::new(RunClock::new(), Arc::clone(&self.catalog));
+        let facts = Arc::clone(&self.facts);
+        let tracer = Tracer {
+            sink: self.spans.clone(),
+            rules: facts.plan.trace.clone(),
+            run: self.traceparent.map(|parent| parent.span_context(Origin::Remote)),
+            seeds: facts.seeds().child("trace").child(facts.run.as_str()),
+            anchor: self.anchor,
+        };
+        let context = Rc::new(RunContext::new(facts, recorder, tracer, connections));
+        let working = Working {
+            place,
+            run: self,
+            context,
+            stop: watch::channel(Stop::No).0,
+            scenarios: JoinSet::new(),
+            busy: false,
+            late: Duration::ZERO,
+            once: JoinSet::new(),
+            interrupt: CancellationToken::new(),
+            lag: None,
+        };
+        working.work().await;
+    }
+}
+
+impl Working {
+    async fn work(mut self) {
+        let mut cut_at = self.next_cut();
+        loop {
+            let woken = self.wake(cut_at).await;
+            match woken {
+                Woken::Asked(Some(command)) => {
+                    self.perform(command);
+                    cut_at = cut_at.min(self.next_cut());
+                }
+                Woken::Asked(None) => break,
+                Woken::Ended(late) => self.late = self.late.max(late),
+                Woken::OnceEnded((part, end)) => self.once_ended(part, end).await,
+                Woken::Lag(due) => self.sample_lag(due),
+                Woken::Cut => {
+                    self.cut();
+                    cut_at = self.next_cut();
+                }
+            }
+            if self.busy && self.scenarios.is_empty() {
+                self.busy = false;
+                self.lag = None;
+                self.send_cut().await;
+                self.send(RunEvent::Drained { late: self.late }).await;
+            }
+        }
+        // Released in mid-run: sessions are cut, their cleanup still runs, nobody listens.
+        self.perform(RunCommand::Stop(Stop::Abort));
+        while self.scenarios.join_next().await.is_some() {}
+        while self.once.join_next().await.is_some() {}
+    }
+
+    async fn wake(&mut self, cut_at: Instant) -> Woken {
+        let lag = async {
+            match self.lag {
+                Some((_, due)) => {
+                    sleep_until(due).await;
+                    due
+                }
+                None => std::future::pending().await,
+            }
+        };
+        loop {
+            return tokio::select! {
+                command = self.run.commands.recv() => Woken::Asked(command),
+                Some(ended) = self.scenarios.join_next() => match ended {
+                    Ok(late) => Woken::Ended(late),
+                    Err(error) => {
+                        tracing::error!(%error, "a scenario panicked");
+                        Woken::Ended(Duration::ZERO)
+                    }
+                },
+                Some(ended) = self.once.join_next() => match ended {
+                    Ok(ended) => Woken::OnceEnded(ended),
+                    Err(error) => {
+                        tracing::error!(%error, "setup or teardown panicked");
+                        Woken::Asked(None)
+                    }
+                },
+                () = sleep_until(cut_at) => Woken::Cut,
+                due = lag => Woken::Lag(due),
+            };
+        }
+    }
+
+    fn perform(&mut self, command: RunCommand) {
+        match command {
+            RunCommand::SetUp => self.run_once(Part::SetUp),
+            RunCommand::TearDown { saves } => {
+                self.context.set_saves(&saves);
+                self.run_once(Part::TearDown);
+            }
+            RunCommand::Start { at, saves } => {
+                self.context.set_saves(&saves);
+                self.context.recorder.clock().start_at(at);
+                self.start_scenarios(at);
+            }
+            RunCommand::Stop(stop) => {
+                self.stop.send_if_modified(|known| {
+                    let stronger = stop > *known;
+                    *known = stop.max(*known);
+                    stronger
+                });
+                if stop == Stop::Abort {
+                    self.interrupt.cancel();
+                }
+            }
+        }
+    }
+
+    fn start_scenarios(&mut self, at: Instant) {
+        self.busy = true;
+        let agent = self.context.facts.agent.as_str();
+        let lag = self.context.recorder.trend("agent_loop_lag", &[("agent", agent)]);
+        self.lag = Some((lag, at.max(Instant::now()) + limits::LOOP_LAG_EVERY));
+        for (position, share) in self.run.shares.iter().enumerate() {
+            let Some(share) = share else { continue };
+            let scenario = Rc::new(ScenarioContext::new(&self.context.facts.plan, Part::Scenario(position)));
+            let of_plan = scenario.scenario().expect("it was made from a scenario of the plan");
+            let turn = WorkerShare {
+                part: AgentPart { share: share.clone(), agent: self.run.agent_index, agents: self.run.agents },
+                // Scenarios begin with different workers, or those with one session would all meet on the first.
+                worker: (self.place.worker + position) % self.place.of,
+                of: self.place.of,
+            };
+            let Some(Paced { pacer, end }) = pacing::for_scenario(&of_plan.load, &turn) else {
+                tracing::error!(scenario = %scenario.name, "this build knows no pacer for this load model");
+                continue;
+            };
+            let terminator = Terminator { end, graceful_stop: of_plan.graceful_stop };
+            let pool = SessionPool::new(&self.context, &scenario, pacer.planned());
+            let stop = self.stop.subscribe();
+            self.scenarios.spawn_local(ScenarioLoop { pacer, pool, terminator, stop, start: at }.run());
+        }
+    }
+
+    fn run_once(&mut self, part: Part) {
+        let scenario = Rc::new(ScenarioContext::new(&self.context.facts.plan, part));
+        let start = SessionStart { index: 0, virtual_user: 0, connections: self.context.connections.for_virtual_user() };
+        let session = session::run(Rc::clone(&self.context), scenario, start, self.interrupt.child_token());
+        self.once.spawn_local(async move { (part, session.await) });
+    }
+
+    async fn once_ended(&mut self, part: Part, end: SessionEnd) {
+        self.send_cut().await;
+        let error = match end.ending {
+            Ending::Passed => None,
+            Ending::Failed => Some(end.error.unwrap_or_else(|| "a stage failed".into())),
+            Ending::Interrupted => Some("interrupted by a stop".into()),
+        };
+        let event = match part {
+            Part::SetUp => RunEvent::SetUpDone(error.map_or(Ok(end.saves), Err)),
+            _ => RunEvent::TearDownDone(error.map_or(Ok(()), Err)),
+        };
+        self.send(event).await;
+    }
+
+    fn sample_lag(&mut self, due: Instant) {
+        let now = Instant::now();
+        if let Some((lag, next)) = &mut self.lag {
+            self.context.recorder.observe(*lag, now, now - due);
+            // From now on, not from when it was due: a stall is one sample, not a burst of them.
+            *next = now + limits::LOOP_LAG_EVERY;
+        }
+    }
+
+    /// Just after the end of the current second of the run.
+    fn next_cut(&self) -> Instant {
+        let now = Instant::now();
+        match self.context.recorder.clock().started_at() {
+            Some(start) if now >= start => {
+                let seconds = u64::from(self.context.recorder.clock().second(now)) + 1;
+                start + Duration::from_secs(seconds)
+            }
+            _ => now + Duration::from_secs(1),
+        }
+    }
+
+    /// Cuts if the assignment has room; if not, the next cut is larger.
+    fn cut(&self) {
+        if let Ok(permit) = self.run.events.try_reserve() {
+            permit.send(self.measured());
+        }
+    }
+
+    async fn send_cut(&self) {
+        let measured = self.measured();
+        self.send(measured).await;
+    }
+
+    fn measured(&self) -> RunEvent {
+        let delta = Box::new(self.context.recorder.cut(Instant::now()));
+        RunEvent::Measured { worker: self.place.worker, delta }
+    }
+
+    /// The assignment is gone once the run is released: then nobody needs to know.
+    async fn send(&self, event: RunEvent) {
+        let _ = self.run.events.send(event).await;
+    }
+}
