@@ -16,5 +16,6 @@ pub mod schedule;
 pub mod segment;
 pub mod shutdown;
 pub mod telemetry;
+pub mod wire;
 
 pub use plan::ErrorKind;

@@ -6,6 +6,7 @@
 //! hold: the last of a single field wins, an absent one is its default, and that of every element of a repeated message.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::path::{Cardinality, FieldPath, Scalar};
 use super::wire_format::{Cursor, WireType};
@@ -343,6 +344,26 @@ pub enum Key<'m> {
     Number(i64),
     /// A text; bytes as hex, and numbers that no i64 holds as they are written.
     Text(Cow<'m, str>),
+}
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Key<'_> {
+    /// The same key, holding its own text.
+    #[must_use]
+    pub fn into_owned(self) -> Key<'static> {
+        match self {
+            Self::Number(number) => Key::Number(number),
+            Self::Text(text) => Key::Text(Cow::Owned(text.into_owned())),
+        }
+    }
 }
 
 /// What a message holds.

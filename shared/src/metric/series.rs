@@ -144,6 +144,19 @@ impl SeriesKey {
             .map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
+    /// The labels, for looking the series up elsewhere.
+    #[must_use]
+    pub fn label_set(&self) -> LabelSet<'_> {
+        let mut set = LabelSet {
+            len: self.labels.len().min(LABELS_MAX),
+            ..LabelSet::EMPTY
+        };
+        for (place, pair) in set.pairs.iter_mut().zip(self.labels()) {
+            *place = pair;
+        }
+        set
+    }
+
     /// The value of a label.
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {

@@ -1,0 +1,528 @@
+//! From the wire to the domain, with all validation.
+
+use testmesh_proto::v1;
+
+use crate::clock::Probe;
+use crate::digest::{Digest, RowDigest};
+use crate::id::{AgentId, BatchSeq, Epoch, IdError, RunId, SessionIndex, Site};
+use crate::integrity::Key;
+use crate::metric::series::LabelError;
+use crate::metric::{Change, DeltaError, Kind, LabelSet, Metric, MetricId, TrendDelta, by_name};
+use crate::segment::{Share, ShareError};
+
+/// Most strings of a batch: labels, scenarios, stages, and the groups whose rows were seen.
+pub const STRINGS_MAX: usize = 65_536;
+/// Longest string of a batch, in bytes.
+pub const STRING_BYTES_MAX: usize = 4_096;
+/// Most series deltas of a batch: all series of a run, for the seconds that an agent was away.
+pub const DELTAS_MAX: usize = 500_000;
+/// Most rows and streams of a batch that sessions saw.
+pub const WITNESSES_MAX: usize = 2_000_000;
+/// Most findings, slow sessions, scenarios in flight, or losses of a batch.
+pub const ENTRIES_MAX: usize = 10_000;
+/// Latest second of a run: a year.
+pub const SECOND_MAX: u32 = 366 * 24 * 3_600;
+
+/// Why a batch is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// It names no run.
+    #[error("the batch names no run")]
+    Run(#[source] IdError),
+    /// Batches are numbered from 1.
+    #[error("the batch has the number 0")]
+    Seq,
+    /// Too much of something.
+    #[error("the batch has {count} {what}, and {most} are allowed")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// An index that the string table does not have, or labels that do not come in pairs.
+    #[error("the batch names string {index}, and has {count}")]
+    String {
+        /// The index.
+        index: u32,
+        /// The table's length.
+        count: usize,
+    },
+    /// A second that no run has.
+    #[error("the batch has measurements of second {second}")]
+    Second {
+        /// The second.
+        second: u32,
+    },
+    /// A name that is not in the table of metrics.
+    #[error("there is no metric `{name}`")]
+    Metric {
+        /// The name.
+        name: String,
+    },
+    /// A value of another kind than the metric's.
+    #[error("`{metric}` is a {kind}, and the batch has another kind of value for it")]
+    Kind {
+        /// The metric.
+        metric: MetricId,
+        /// Its kind.
+        kind: Kind,
+    },
+    /// A label that the metric does not carry, or that is the coordinator's to add.
+    #[error("`{metric}` carries no label `{label}` on the wire")]
+    Label {
+        /// The metric.
+        metric: MetricId,
+        /// The label.
+        label: String,
+    },
+    /// Labels that are not a set.
+    #[error("the labels of `{metric}` are no set")]
+    Labels {
+        /// The metric.
+        metric: MetricId,
+        /// Why not.
+        #[source]
+        source: LabelError,
+    },
+    /// A gauge that is no number.
+    #[error("`{metric}` has a value that is no number")]
+    Gauge {
+        /// The metric.
+        metric: MetricId,
+    },
+    /// A histogram that cannot have been counted.
+    #[error("the histogram of `{metric}` makes no sense")]
+    Trend {
+        /// The metric.
+        metric: MetricId,
+        /// Why not.
+        #[source]
+        source: DeltaError,
+    },
+    /// Lists of rows that do not run in step, or a digest that is none.
+    #[error("the rows or streams of group `{group}` make no sense")]
+    Witness {
+        /// The group.
+        group: String,
+    },
+}
+
+/// Who sent a batch: what its series are labelled with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The agent.
+    pub agent: AgentId,
+    /// Where it runs.
+    pub site: Site,
+}
+
+/// A batch that makes sense. It borrows from the message it came in.
+#[derive(Debug, Clone)]
+pub struct Batch<'a> {
+    /// The run.
+    pub run: RunId,
+    /// The start of the agent's process.
+    pub epoch: Epoch,
+    /// Its number.
+    pub seq: BatchSeq,
+    /// The second of the run in which it was cut.
+    pub second: u32,
+    /// What series gained.
+    pub deltas: Vec<Delta<'a>>,
+    /// Rows that were seen.
+    pub rows: Vec<RowWitnesses<'a>>,
+    /// Streams that were seen.
+    pub streams: Vec<StreamWitness<'a>>,
+    /// Findings.
+    pub findings: &'a [v1::Finding],
+    /// Slowest sessions.
+    pub slowest: &'a [v1::SlowSession],
+    /// Scenarios, and how many of their sessions are in flight.
+    pub in_flight: Vec<(&'a str, u64)>,
+    /// What bounds cost, by reason.
+    pub losses: Vec<(&'a str, u64)>,
+}
+
+/// What one series gained in one second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Delta<'a> {
+    /// The metric.
+    pub metric: MetricId,
+    /// Its labels, `site` included, and `agent` if the metric carries it.
+    pub labels: LabelSet<'a>,
+    /// The second that the measurements belong to.
+    pub second: u32,
+    /// What it gained; of the metric's kind.
+    pub change: Change<'a>,
+}
+
+/// Rows that sessions of one agent saw in streams of one group.
+#[derive(Debug, Clone, Copy)]
+pub struct RowWitnesses<'a> {
+    /// The scenario.
+    pub scenario: &'a str,
+    /// The stage.
+    pub stage: &'a str,
+    /// The group.
+    pub group: &'a str,
+    rows: &'a v1::RowWitness,
+}
+
+/// One row that sessions of one agent saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessedRow<'a> {
+    /// Which row it is.
+    pub key: Key<'a>,
+    /// What its payload digests to.
+    pub digest: RowDigest,
+    /// How many distinct sessions of the agent saw it so; at least one.
+    pub sessions: u32,
+    /// One of them.
+    pub witness: SessionIndex,
+}
+
+impl<'a> RowWitnesses<'a> {
+    /// How many rows there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.rows.digests.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rows.digests.is_empty()
+    }
+
+    /// The rows.
+    pub fn iter(&self) -> impl Iterator<Item = WitnessedRow<'a>> + use<'a> {
+        let rows = self.rows;
+        let mut last = 0i64;
+        let mut numbers = rows.keys.iter();
+        let mut texts = rows.text_keys.iter();
+        // One of both lists is empty: `row_witnesses` has seen to it.
+        let keys = std::iter::from_fn(move || match numbers.next() {
+            Some(difference) => {
+                last = last.wrapping_add(*difference);
+                Some(Key::Number(last))
+            }
+            None => texts.next().map(|text| Key::Text(text.as_str().into())),
+        });
+        keys.zip(&rows.digests)
+            .zip(&rows.sessions)
+            .zip(&rows.witness)
+            .map(|(((key, digest), sessions), witness)| {
+                let (digest, witness) = (RowDigest::from_u64(*digest), SessionIndex::new(*witness));
+                WitnessedRow {
+                    key,
+                    digest,
+                    sessions: *sessions,
+                    witness,
+                }
+            })
+    }
+}
+
+/// One whole stream that a session saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamWitness<'a> {
+    /// The scenario.
+    pub scenario: &'a str,
+    /// The stage.
+    pub stage: &'a str,
+    /// The group.
+    pub group: &'a str,
+    /// What its payload digests to.
+    pub digest: Digest,
+    /// How many rows it had.
+    pub rows: u64,
+    /// The session.
+    pub session: SessionIndex,
+}
+
+/// Takes a batch in, whole or not at all.
+///
+/// # Errors
+/// [`BatchError`] with the first thing that makes no sense.
+pub fn batch<'a>(batch: &'a v1::Batch, origin: &'a Origin) -> Result<Batch<'a>, BatchError> {
+    check_limits(batch)?;
+    let strings = Strings(&batch.strings);
+    let run = batch.run.parse().map_err(BatchError::Run)?;
+    if batch.seq == 0 {
+        return Err(BatchError::Seq);
+    }
+    let in_flight = batch
+        .in_flight
+        .iter()
+        .map(|entry| Ok((strings.at(entry.scenario)?, entry.sessions)));
+    Ok(Batch {
+        run,
+        epoch: Epoch::new(batch.epoch),
+        seq: BatchSeq::new(batch.seq),
+        second: check_second(batch.second)?,
+        deltas: deltas(batch, strings, origin)?,
+        rows: batch
+            .rows
+            .iter()
+            .map(|rows| row_witnesses(rows, strings))
+            .collect::<Result<_, _>>()?,
+        streams: batch
+            .streams
+            .iter()
+            .map(|stream| stream_witness(stream, strings))
+            .collect::<Result<_, _>>()?,
+        findings: &batch.findings,
+        slowest: &batch.slowest,
+        in_flight: in_flight.collect::<Result<_, _>>()?,
+        losses: batch
+            .losses
+            .iter()
+            .map(|loss| (loss.what.as_str(), loss.count))
+            .collect(),
+    })
+}
+
+/// A share.
+///
+/// # Errors
+/// [`ShareError`] if its numbers are none.
+pub fn share(share: &v1::Share) -> Result<Share, ShareError> {
+    Share::new(share.offsets.clone(), share.cycle)
+}
+
+/// A probe, whose reply came at `returned_ns` of the agent's time.
+#[must_use]
+pub const fn probe(reply: &v1::ClockReply, returned_ns: i64) -> Probe {
+    Probe {
+        sent_ns: reply.probe_sent_ns,
+        received_ns: reply.received_ns,
+        replied_ns: reply.replied_ns,
+        returned_ns,
+    }
+}
+
+fn check_limits(batch: &v1::Batch) -> Result<(), BatchError> {
+    let witnesses = batch
+        .rows
+        .iter()
+        .fold(batch.rows.len() + batch.streams.len(), |sum, rows| {
+            sum + rows.digests.len()
+        });
+    let longest = batch
+        .strings
+        .iter()
+        .chain(batch.losses.iter().map(|loss| &loss.what))
+        .map(String::len)
+        .max();
+    let limits = [
+        ("strings", batch.strings.len(), STRINGS_MAX),
+        (
+            "bytes in one string",
+            longest.unwrap_or(0),
+            STRING_BYTES_MAX,
+        ),
+        (
+            "series deltas",
+            batch.counters.len() + batch.gauges.len() + batch.trends.len(),
+            DELTAS_MAX,
+        ),
+        ("rows and streams", witnesses, WITNESSES_MAX),
+        ("findings", batch.findings.len(), ENTRIES_MAX),
+        ("slow sessions", batch.slowest.len(), ENTRIES_MAX),
+        ("scenarios in flight", batch.in_flight.len(), ENTRIES_MAX),
+        ("losses", batch.losses.len(), ENTRIES_MAX),
+    ];
+    match limits.into_iter().find(|(_, count, most)| count > most) {
+        Some((what, count, most)) => Err(BatchError::TooMany { what, count, most }),
+        None => Ok(()),
+    }
+}
+
+const fn check_second(second: u32) -> Result<u32, BatchError> {
+    if second > SECOND_MAX {
+        Err(BatchError::Second { second })
+    } else {
+        Ok(second)
+    }
+}
+
+fn deltas<'a>(
+    batch: &'a v1::Batch,
+    strings: Strings<'a>,
+    origin: &'a Origin,
+) -> Result<Vec<Delta<'a>>, BatchError> {
+    let mut deltas =
+        Vec::with_capacity(batch.counters.len() + batch.gauges.len() + batch.trends.len());
+    let mut add = |labels: &'a Option<v1::Labels>, second: u32, kind: Kind, value: Value<'a>| {
+        let (metric, labels) = series(labels.as_ref(), strings, origin)?;
+        if metric.kind != kind {
+            return Err(BatchError::Kind {
+                metric: metric.id,
+                kind: metric.kind,
+            });
+        }
+        let change = change(metric.id, value)?;
+        deltas.push(Delta {
+            metric: metric.id,
+            labels,
+            second: check_second(second)?,
+            change,
+        });
+        Ok(())
+    };
+    for delta in &batch.counters {
+        add(
+            &delta.labels,
+            delta.second,
+            Kind::Counter,
+            Value::Counter(delta.value),
+        )?;
+    }
+    for delta in &batch.gauges {
+        add(
+            &delta.labels,
+            delta.second,
+            Kind::Gauge,
+            Value::Gauge(delta.value),
+        )?;
+    }
+    for delta in &batch.trends {
+        add(
+            &delta.labels,
+            delta.second,
+            Kind::Trend,
+            Value::Trend(delta),
+        )?;
+    }
+    Ok(deltas)
+}
+
+/// A value as it came.
+enum Value<'a> {
+    Counter(u64),
+    Gauge(f64),
+    Trend(&'a v1::TrendDelta),
+}
+
+fn change(metric: MetricId, value: Value<'_>) -> Result<Change<'_>, BatchError> {
+    match value {
+        Value::Counter(value) => Ok(Change::Counter(value)),
+        Value::Gauge(value) if value.is_finite() => Ok(Change::Gauge(value)),
+        Value::Gauge(_) => Err(BatchError::Gauge { metric }),
+        Value::Trend(delta) => {
+            TrendDelta::new(delta.sum_ns, delta.min_ns, delta.max_ns, &delta.buckets)
+                .map(Change::Trend)
+                .map_err(|source| BatchError::Trend { metric, source })
+        }
+    }
+}
+
+fn series<'a>(
+    labels: Option<&'a v1::Labels>,
+    strings: Strings<'a>,
+    origin: &'a Origin,
+) -> Result<(&'static Metric, LabelSet<'a>), BatchError> {
+    let labels = labels.ok_or_else(|| BatchError::Metric {
+        name: String::new(),
+    })?;
+    let name = strings.at(labels.metric)?;
+    let metric = by_name(name).ok_or_else(|| BatchError::Metric { name: cut(name) })?;
+    let no_set = |source| BatchError::Labels {
+        metric: metric.id,
+        source,
+    };
+    let mut set = LabelSet::EMPTY
+        .with("site", origin.site.as_str())
+        .map_err(no_set)?;
+    if metric.is_of_agent() {
+        set = set.with("agent", origin.agent.as_str()).map_err(no_set)?;
+    }
+    let (pairs, rest) = labels.pairs.as_chunks::<2>();
+    if let [index] = rest {
+        return Err(BatchError::String {
+            index: *index,
+            count: strings.0.len(),
+        });
+    }
+    for [name, value] in pairs {
+        let (name, value) = (strings.at(*name)?, strings.at(*value)?);
+        if matches!(name, "site" | "agent") || !metric.allows(name) {
+            return Err(BatchError::Label {
+                metric: metric.id,
+                label: cut(name),
+            });
+        }
+        set = set.with(name, value).map_err(no_set)?;
+    }
+    Ok((metric, set))
+}
+
+fn row_witnesses<'a>(
+    rows: &'a v1::RowWitness,
+    strings: Strings<'a>,
+) -> Result<RowWitnesses<'a>, BatchError> {
+    let group = strings.at(rows.group)?;
+    let count = rows.digests.len();
+    let keys = (rows.keys.len(), rows.text_keys.len());
+    let in_step = (keys == (count, 0) || keys == (0, count))
+        && rows.sessions.len() == count
+        && rows.witness.len() == count;
+    let sane = rows.sessions.iter().all(|sessions| *sessions > 0)
+        && rows
+            .text_keys
+            .iter()
+            .all(|key| key.len() <= STRING_BYTES_MAX);
+    if !in_step || !sane {
+        return Err(BatchError::Witness { group: cut(group) });
+    }
+    Ok(RowWitnesses {
+        scenario: strings.at(rows.scenario)?,
+        stage: strings.at(rows.stage)?,
+        group,
+        rows,
+    })
+}
+
+fn stream_witness<'a>(
+    stream: &'a v1::StreamWitness,
+    strings: Strings<'a>,
+) -> Result<StreamWitness<'a>, BatchError> {
+    let group = strings.at(stream.group)?;
+    let bytes = <[u8; 16]>::try_from(stream.digest.as_slice());
+    let bytes = bytes.map_err(|_| BatchError::Witness { group: cut(group) })?;
+    Ok(StreamWitness {
+        scenario: strings.at(stream.scenario)?,
+        stage: strings.at(stream.stage)?,
+        group,
+        digest: Digest::from_bytes(bytes),
+        rows: stream.rows,
+        session: SessionIndex::new(stream.session),
+    })
+}
+
+/// A batch's string table.
+#[derive(Clone, Copy)]
+struct Strings<'a>(&'a [String]);
+
+impl<'a> Strings<'a> {
+    fn at(self, index: u32) -> Result<&'a str, BatchError> {
+        let found = usize::try_from(index)
+            .ok()
+            .and_then(|place| self.0.get(place));
+        found.map(String::as_str).ok_or(BatchError::String {
+            index,
+            count: self.0.len(),
+        })
+    }
+}
+
+/// As much of a hostile text as a message needs.
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests;
