@@ -18,7 +18,7 @@ use super::{grpc, http};
 use super::transport::{Address, Io, dial, http2_failure};
 
 /// The driver `connect`.
-pub static FORM: DriverForm = DriverForm {
+pub(super) static FORM: DriverForm = DriverForm {
     name: "connect",
     doc: "Opens a connection and closes it: TCP, TLS and HTTP/2 handshakes only.",
     state: State::Built,

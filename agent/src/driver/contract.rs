@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use testmesh_shared::plan::expr::{EvalError, Scope, Value};
+use testmesh_shared::plan::expr::{EvalError, Scope};
 use testmesh_shared::plan::{DriverStage, ErrorKind, Integrity, Item, ProblemCode, Stage};
 use tokio::time::Instant;
 
@@ -154,12 +154,10 @@ pub struct RowCounts {
     pub reordered: u64,
     /// Rows that differ from their truth, or that could not be cut from their message.
     pub mismatched: u64,
+    /// Rows that no other session can have seen: those of a stream that was cut before it could be compared as a whole.
+    pub unwitnessed: u64,
     /// Rows whose named truth could not be read.
     pub unverified: u64,
-    /// Streams that this call counts: 1 with a stream's last call, else 0.
-    pub streams: u64,
-    /// Payload bytes that were checksummed.
-    pub bytes: u64,
 }
 
 /// Which row of a stream: what rows of different sessions are matched by.
@@ -198,52 +196,6 @@ pub enum Body {
     Message(Encoded),
 }
 
-impl Body {
-    /// The body as `body` in expressions.
-    ///
-    /// # Errors
-    ///
-    /// If the bytes are not JSON, or not the message that they should be; as the rest of a sentence.
-    pub fn value(&self) -> Result<Value, String> {
-        match self {
-            Self::None => Ok(Value::NULL),
-            Self::Bytes(bytes) => Value::from_json_slice(bytes).map_err(|error| format!("is not JSON: {error}")),
-            Self::Message(message) => message.to_value().map_err(|error| format!("is not the message declared: {error}")),
-        }
-    }
-
-    /// The body as `text` in expressions.
-    ///
-    /// # Errors
-    ///
-    /// If the bytes are not UTF-8; as the rest of a sentence.
-    pub fn text(&self) -> Result<Value, String> {
-        match self {
-            Self::None => Ok("".into()),
-            Self::Bytes(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Ok(text.into()),
-                Err(error) => Err(format!("is not UTF-8: {error}")),
-            },
-            Self::Message(_) => self.value().map(|value| value.to_string().into()),
-        }
-    }
-}
-
-/// Headers as expressions see them: a map by lower-case names; values of one name are joined with `, `.
-fn headers_value(headers: &[(Box<str>, Box<str>)]) -> Value {
-    let mut joined: Vec<(&str, String)> = Vec::with_capacity(headers.len());
-    for (name, value) in headers {
-        match joined.iter_mut().find(|(known, _)| *known == &**name) {
-            Some((_, known)) => {
-                known.push_str(", ");
-                known.push_str(value);
-            }
-            None => joined.push((name, value.to_string())),
-        }
-    }
-    Value::map(joined.into_iter().map(|(name, value)| (name, value.into())))
-}
-
 /// What `stream` is in expressions.
 #[derive(Debug, Clone)]
 pub struct StreamResults {
@@ -263,27 +215,6 @@ pub struct StreamResults {
     pub digest: Option<u128>,
     /// From the first message to the end.
     pub duration: Duration,
-}
-
-impl StreamResults {
-    /// As `stream` in expressions: durations are seconds, digests lower-case hex.
-    ///
-    /// # Errors
-    ///
-    /// If the first or last message is not what it should be; as the rest of a sentence.
-    pub fn value(&self) -> Result<Value, String> {
-        let mut fields = vec![
-            ("messages", self.messages.into()),
-            ("rows", self.rows.into()),
-            ("bytes", self.bytes.into()),
-            ("first", self.first.value()?),
-            ("last", self.last.value()?),
-            ("status", self.status.map_or(Value::NULL, Value::from)),
-            ("duration", self.duration.as_secs_f64().into()),
-        ];
-        fields.push(("digest", self.digest.map_or(Value::NULL, |digest| format!("{digest:032x}").into())));
-        Ok(Value::map(fields))
-    }
 }
 
 /// Why a try failed: data, not a program's failure. The kind and code are metric labels, the message is for people.
@@ -351,22 +282,6 @@ pub struct Evidence {
 }
 
 impl Results {
-    /// Lends the results to expressions: each is converted when one first reads it.
-    pub fn show_in(&self, scope: &mut Scope<'_>) {
-        if let Some(status) = self.status {
-            scope.set("status", status);
-        }
-        let headers = self.headers.clone();
-        scope.set_lazy("headers", move || Ok(headers_value(&headers)));
-        let body = self.body.clone();
-        scope.set_lazy("text", move || body.text());
-        let body = self.body.clone();
-        scope.set_lazy("body", move || body.value());
-        if let Some(stream) = self.stream.clone() {
-            scope.set_lazy("stream", move || stream.value());
-        }
-    }
-
     /// What a finding shows of this answer, should an expression find it wanting.
     #[must_use]
     pub fn evidence(&self) -> Evidence {

@@ -3,40 +3,40 @@
 use std::time::Duration;
 
 /// Bodies and messages larger than this are refused, unless the target says otherwise. What gRPC libraries use.
-pub const BODY_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// A stream without a time-out of its own must bring its first message within this time…
-pub const FIRST_MESSAGE: Duration = Duration::from_secs(30);
+pub(crate) const FIRST_MESSAGE: Duration = Duration::from_secs(30);
 
 /// … and each further one within this.
-pub const NEXT_MESSAGE: Duration = Duration::from_secs(60);
+pub(crate) const NEXT_MESSAGE: Duration = Duration::from_secs(60);
 
 /// Connects in flight to one address. Accept queues are as short as 128 on many servers; beyond them the kernel drops
 /// SYNs, and the client tries again only a second later.
-pub const CONNECTS_IN_FLIGHT: usize = 64;
+pub(crate) const CONNECTS_IN_FLIGHT: usize = 64;
 
 /// Addresses that the gate remembers before it forgets those that nobody waits for.
-pub const GATES: usize = 1_024;
+pub(crate) const GATES: usize = 1_024;
 
 /// Keys in one store of connections. A virtual user that talks to a new address in each session keeps the latest ones.
-pub const POOLS: usize = 256;
+pub(crate) const POOLS: usize = 256;
 
 /// HTTP/2 windows, unless the stage says otherwise: hyper's, and so tonic's, defaults. Recorded in the report, since a
 /// stream is never faster than window ÷ round trip.
-pub const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+pub(crate) const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 /// See [`STREAM_WINDOW`].
-pub const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
+pub(crate) const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
 
 /// Bytes of small frames that may wait unread on one connection before `h2` closes it. A server that sends many small
 /// messages is what is measured, not an attack; the windows bound what can wait.
-pub const SMALL_FRAMES_BYTES: usize = 1 << 30;
+pub(crate) const SMALL_FRAMES_BYTES: usize = 1 << 30;
 
 /// Response headers larger than this are a protocol error.
-pub const HEADER_LIST_BYTES: u32 = 64 * 1024;
+pub(crate) const HEADER_LIST_BYTES: u32 = 64 * 1024;
 
 
 /// Files, and bytes of them, that one server's reflection may answer with.
-pub const REFLECTED_FILES: usize = 1_000;
+pub(crate) const REFLECTED_FILES: usize = 1_000;
 
 /// How much of a body a finding keeps.
-pub const EVIDENCE_BYTES: usize = 2 * 1024;
+pub(crate) const EVIDENCE_BYTES: usize = 2 * 1024;

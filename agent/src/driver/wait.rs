@@ -11,7 +11,7 @@ use testmesh_shared::plan::{DriverForm, DriverStage, Item};
 use super::contract::{Attempt, Driver, Drives, Results, StageError};
 
 /// The driver `wait`.
-pub static FORM: DriverForm = DriverForm {
+pub(super) static FORM: DriverForm = DriverForm {
     name: "wait",
     doc: "Lets time pass.",
     state: State::Built,

@@ -30,7 +30,7 @@ pub struct StageSeries {
     scenario: Arc<str>,
     stage: Arc<str>,
     stream: OnceCell<StreamSeries>,
-    integrity: OnceCell<[CounterId; 6]>,
+    integrity: OnceCell<[CounterId; 7]>,
     durations: ByOutcome<TrendId>,
     attempts: ByOutcome<TrendId>,
     connects: ByOutcome<TrendId>,
@@ -179,16 +179,17 @@ impl StageSeries {
         })
     }
 
-    fn integrity(&self) -> &[CounterId; 6] {
+    fn integrity(&self) -> &[CounterId; 7] {
         self.integrity.get_or_init(|| {
             let labels = self.labels();
-            ["verified", "missing", "repeated", "reordered", "mismatched", "unverified"].map(|what| {
+            ["verified", "missing", "repeated", "reordered", "mismatched", "unwitnessed", "unverified"].map(|what| {
                 let metric = match what {
                     "verified" => "integrity_verified",
                     "missing" => "integrity_missing",
                     "repeated" => "integrity_repeated",
                     "reordered" => "integrity_reordered",
                     "mismatched" => "integrity_mismatched",
+                    "unwitnessed" => "integrity_unwitnessed",
                     _ => "integrity_unverified",
                 };
                 self.recorder.counter(metric, &labels)
@@ -315,6 +316,7 @@ impl Meter for StageMeter {
             rows.repeated,
             rows.reordered,
             rows.mismatched,
+            rows.unwitnessed,
             rows.unverified,
         ];
         let ids = self.series.integrity();

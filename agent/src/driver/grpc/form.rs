@@ -21,7 +21,7 @@ use crate::driver::forms::{self, CONNECTIONS, TLS};
 use crate::driver::limits;
 
 /// The driver `grpc`.
-pub static FORM: DriverForm = DriverForm {
+pub(crate) static FORM: DriverForm = DriverForm {
     name: "grpc",
     doc: "Calls a method of a gRPC service: unary, or a server stream.",
     state: State::Built,

@@ -11,5 +11,5 @@ mod run;
 mod stage;
 mod status;
 
-pub use form::FORM;
+pub(super) use form::FORM;
 pub(crate) use form::Target;

@@ -18,7 +18,7 @@ use crate::driver::forms::{self, CONNECTIONS, TLS};
 use crate::driver::limits;
 
 /// The driver `http`.
-pub static FORM: DriverForm = DriverForm {
+pub(crate) static FORM: DriverForm = DriverForm {
     name: "http",
     doc: "Sends one HTTP request and reads its answer.",
     state: State::Built,

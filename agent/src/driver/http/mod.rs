@@ -5,6 +5,6 @@ mod failure;
 mod form;
 mod run;
 
-pub use form::FORM;
-pub(crate) use form::{Base, Target};
+pub(super) use form::FORM;
+pub(crate) use form::Target;
 pub(crate) use run::{header_value, shown};

@@ -12,4 +12,4 @@ pub use gate::Gate;
 pub(crate) use address::Address;
 pub(crate) use dial::{Io, dial};
 pub(crate) use failure::{chain, find, http2_failure};
-pub(crate) use tls::{ClientFiles, Tls, TlsError};
+pub(crate) use tls::{ClientFiles, Tls};

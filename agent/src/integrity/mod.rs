@@ -1,0 +1,13 @@
+//! Whether the data of a stream is what it must be: rows complete, in order, and equal to their truth.
+//!
+//! [`Layout`] knows where the checked fields are, from a plan's names and a message's descriptor; [`Checker`] reads the
+//! encoded messages of one stream; a truth (`truth`) says what a row is compared with. Finding fields, judging order and
+//! digesting are [`testmesh_shared::integrity`]'s, which the coordinator's tests and tools share.
+
+mod checker;
+mod latency;
+mod layout;
+mod truth;
+
+pub use checker::{Checker, Ending};
+pub use layout::{Layout, LayoutProblem};
