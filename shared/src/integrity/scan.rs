@@ -494,3 +494,7 @@ fn float_ns(ns: f64) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
     (-LIMIT..=LIMIT).contains(&ns).then_some(ns as i64)
 }
+
+#[cfg(test)]
+#[path = "scan_tests.rs"]
+mod tests;

@@ -525,4 +525,5 @@ fn cut(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[path = "from_proto_tests.rs"]
 mod tests;
