@@ -80,6 +80,10 @@ impl<'r> Context<'r> {
         }
     }
 
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.borrow().is_empty()
+    }
+
     pub(super) fn note(&self, problem: Problem) {
         let mut notes = self.notes.borrow_mut();
         if notes.len() < MAX_PROBLEMS && !notes.contains(&problem) {

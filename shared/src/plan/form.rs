@@ -6,11 +6,15 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::item::Item;
 use super::keys::{Form, Keys, State};
 use super::model::Integrity;
 use super::problem::ProblemCode;
+
+/// What bounds a stage without a stream where the plan does not.
+pub const STAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a driver read from one stage.
 pub trait DriverStage: Any + Debug + Send + Sync {
@@ -21,6 +25,11 @@ pub trait DriverStage: Any + Debug + Send + Sync {
     /// first message and one between two.
     fn streams(&self) -> bool {
         false
+    }
+
+    /// What bounds the stage where the plan does not.
+    fn default_timeout(&self) -> Option<Duration> {
+        (!self.streams()).then_some(STAGE_TIMEOUT)
     }
 
     /// Names that `expect`, `until` and `save` of the stage may read, besides `elapsed`.

@@ -46,10 +46,6 @@ impl<'r> Item<'r> {
         Self { node, ..self }
     }
 
-    pub(super) fn with_names(self, names: &'r Names) -> Self {
-        Self { names, ..self }
-    }
-
     /// Where the value stands.
     #[must_use]
     pub fn span(self) -> Span {
@@ -345,7 +341,8 @@ impl<'r> Item<'r> {
         match Expr::compile(text, self.position()) {
             Ok(expr) => {
                 let problems = expr.check(self.names);
-                let fine = problems.is_empty() & self.without_secrets(expr.reads("secrets"));
+                let open = self.without_secrets(expr.reads("secrets"));
+                let fine = problems.is_empty() && open;
                 self.expr_problems(problems, 0);
                 fine.then_some(expr)
             }

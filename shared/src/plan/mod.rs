@@ -15,9 +15,19 @@ pub mod problem;
 pub mod quantity;
 
 mod context;
+mod integrity;
 mod item;
+mod load;
 mod nearest;
+mod read;
+mod scenario;
+mod stage;
+mod table;
+mod target;
+mod threshold;
 mod traps;
+mod vars;
+mod walk;
 mod yaml;
 
 pub use context::{Files, MAX_FILES, NoFiles};
@@ -31,4 +41,10 @@ pub use model::{
 };
 pub use nearest::nearest;
 pub use problem::{Colour, Position, Problem, ProblemCode, Span, render};
+pub use read::{Source, load, refuse_size};
+pub use table::PLAN;
+pub use vars::{NotAnOverride, VarOverrides};
 pub use yaml::{MAX_DEPTH, MAX_NODES, MAX_PLAN};
+
+#[cfg(test)]
+mod tests;

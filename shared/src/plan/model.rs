@@ -195,7 +195,7 @@ pub struct Stage {
     pub action: Action,
     /// All must be true.
     pub expect: Vec<Expr>,
-    /// Evaluated in order, after `expect`, into `session` (`run` in setup).
+    /// Evaluated after `expect`, into `session` (`run` in setup); none sees another's value.
     pub save: Vec<(String, Expr)>,
     /// Repeat the attempt until this is true.
     pub until: Option<Until>,
@@ -285,7 +285,7 @@ pub struct Until {
 pub struct Retry {
     /// All tries, the first included; at least 2.
     pub attempts: u32,
-    /// Which failures; empty: every transport failure (`refused`, `unavailable`, `reset`, `timeout`).
+    /// Which failures; `refused`, `unavailable`, `reset` and `timeout` unless written.
     pub on: Vec<RetryOn>,
     /// Between two tries.
     pub backoff: Duration,
@@ -317,10 +317,11 @@ pub enum OnFailure {
 pub struct Integrity {
     /// Where the plan says so.
     pub position: Position,
-    /// The field that numbers the rows, each one more than the one before.
-    pub sequence: FieldPath,
+    /// The field that numbers the rows, each one more than the one before; `None` only where whole
+    /// streams are compared.
+    pub sequence: Option<FieldPath>,
     /// Which row it is, for comparison with others; the sequence unless written.
-    pub key: FieldPath,
+    pub key: Option<FieldPath>,
     /// The bytes that the checksum covers; the whole message unless written.
     pub payload: Option<FieldPath>,
     /// When the server sent a row.

@@ -190,8 +190,8 @@ impl Walk<'_> {
     fn at(&self, id: u64) -> Option<(usize, usize)> {
         let (start, stop) = self.info.offset_for(id)?;
         let (start, stop) = (usize::try_from(start).ok()?, usize::try_from(stop).ok()?);
-        // Offsets count characters from 1, the last one included.
-        Some((start.saturating_sub(1), stop.max(start)))
+        // Offsets count characters from 0, the last one included.
+        Some((start, stop.max(start) + 1))
     }
 
     fn problem(&mut self, id: u64, scope: bool, message: String, hint: Option<String>) {
@@ -263,7 +263,17 @@ impl Walk<'_> {
         if hidden || root.starts_with('@') || (field.is_none() && TYPES.contains(&root)) {
             return;
         }
-        let at = self.at(id).unwrap_or((0, self.info.source.chars().count()));
+        let (from, to) = self.at(id).unwrap_or((0, self.info.source.chars().count()));
+        let behind: String = self.info.source.chars().skip(to).take(101).collect();
+        let with_field = field.as_deref().filter(|field| {
+            behind
+                .strip_prefix('.')
+                .is_some_and(|rest| rest.starts_with(*field))
+        });
+        let at = (
+            from,
+            to + with_field.map_or(0, |field| field.chars().count() + 1),
+        );
         self.references.push(Reference {
             root: root.to_owned(),
             field,

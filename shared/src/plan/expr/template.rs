@@ -106,6 +106,12 @@ impl Template {
         self.exprs().any(|expr| expr.reads(name))
     }
 
+    /// Whether one of its expressions reads that field of that name.
+    #[must_use]
+    pub fn reads_field(&self, name: &str, field: &str) -> bool {
+        self.exprs().any(|expr| expr.reads_field(name, field))
+    }
+
     /// Whether a secret is in it.
     #[must_use]
     pub fn is_secret(&self) -> bool {

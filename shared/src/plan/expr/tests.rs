@@ -185,11 +185,11 @@ fn wrong_expressions_are_found_when_compiled() {
         ),
         (
             "size(body.x) > vars.user",
-            &["vars: there is no `vars.user` here; did you mean `vars.users`?"],
+            &["vars.user: there is no `vars.user` here; did you mean `vars.users`?"],
         ),
         (
             "has(session.jbo)",
-            &["session: there is no `session.jbo` here; did you mean `session.job`?"],
+            &["session.jbo: there is no `session.jbo` here; did you mean `session.job`?"],
         ),
         (
             "page.title",
@@ -370,7 +370,7 @@ fn problems_of_templates_are_in_their_place() {
     let source = "é ${vars.users} ${vars.user}";
     let problems = template(source).check(&names);
     assert_eq!(problems.len(), 1);
-    assert_eq!(problems[0].at, Some((18, 22)));
+    assert_eq!(problems[0].at, Some((18, 27)));
     let problems = Template::compile("a ${1 +} ${b", HERE).unwrap_err();
     assert_eq!(problems.len(), 2);
     assert_eq!(problems[1].at, Some((9, 12)));

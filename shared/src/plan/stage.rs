@@ -1,0 +1,543 @@
+//! Stages: what every stage has, groups of stages, and blocks put in place.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::error_kind::ErrorKind;
+use super::expr::{Expr, Names};
+use super::form::STAGE_TIMEOUT;
+use super::integrity;
+use super::item::Item;
+use super::keys::State;
+use super::model::{Action, OnFailure, Repeat, Retry, RetryOn, Stage, Times, Until};
+use super::nearest::nearest;
+use super::problem::{Position, ProblemCode};
+use super::vars::is_identifier;
+
+/// The most stages of a scenario, blocks put in place: blocks may use blocks.
+const MAX_STAGES: usize = 2_000;
+const EVERY: Duration = Duration::from_millis(500);
+const BACKOFF: Duration = Duration::from_millis(250);
+const STALL: Duration = Duration::from_secs(1);
+
+/// Every name that a driver's results may have, so that hints can tell them from mistakes.
+const RESULTS: [&str; 8] = [
+    "status", "headers", "body", "text", "stream", "docs", "page", "elapsed",
+];
+
+/// Status names of gRPC, which `retry.on` takes beside error kinds.
+const STATUS_NAMES: [&str; 16] = [
+    "ok",
+    "cancelled",
+    "unknown",
+    "invalid_argument",
+    "deadline_exceeded",
+    "not_found",
+    "already_exists",
+    "permission_denied",
+    "resource_exhausted",
+    "failed_precondition",
+    "aborted",
+    "out_of_range",
+    "unimplemented",
+    "data_loss",
+    "unauthenticated",
+    "internal",
+];
+
+/// Where stages stand, which decides what they save into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `setup` and `teardown`.
+    Run,
+    /// A scenario.
+    Session,
+}
+
+impl Place {
+    fn saves_into(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// Reads the lists of stages of one scenario, which share names and what they save.
+pub(super) struct StageList<'r> {
+    place: Place,
+    names: Names,
+    blocks: Option<Item<'r>>,
+    /// Names of stages so far, and where they stand.
+    taken: HashMap<String, Position>,
+    /// Blocks being put in place.
+    using: Vec<String>,
+    prefix: String,
+    count: usize,
+}
+
+impl<'r> StageList<'r> {
+    pub(super) fn new(place: Place, mut names: Names, blocks: Option<Item<'r>>) -> Self {
+        for result in RESULTS {
+            names.explain(result, "results are for the stage's own `expect`, `until` and `save`; save what later stages need");
+        }
+        names.explain("feed", "feeds are not run by this build yet");
+        if place == Place::Run {
+            names.explain(
+                "session",
+                "there is no session here; `setup` saves into `run`",
+            );
+        }
+        Self {
+            place,
+            names,
+            blocks,
+            taken: HashMap::new(),
+            using: Vec::new(),
+            prefix: String::new(),
+            count: 0,
+        }
+    }
+
+    /// What stages saved, and may read, so far.
+    pub(super) fn into_names(self) -> Names {
+        self.names
+    }
+
+    /// Cleanup reads what any stage saved, and its names are unique with theirs; nothing to reset.
+    pub(super) fn enter_cleanup(&mut self) {
+        self.prefix.clear();
+    }
+
+    pub(super) fn read(&mut self, list: Item<'r>) -> Vec<Stage> {
+        let mut stages = Vec::new();
+        for item in list.items() {
+            self.count += 1;
+            if self.count > MAX_STAGES {
+                if self.count == MAX_STAGES + 1 {
+                    let message =
+                        format!("there are more than {MAX_STAGES} stages, blocks put in place");
+                    item.problem(
+                        ProblemCode::TooLarge,
+                        message,
+                        "use `repeat`, or fewer blocks in blocks",
+                    );
+                }
+                break;
+            }
+            match item.key("use") {
+                Some(block) => stages.extend(self.block(item, block)),
+                None => stages.extend(self.stage(item)),
+            }
+        }
+        stages
+    }
+
+    fn block(&mut self, item: Item<'r>, block: Item<'r>) -> Vec<Stage> {
+        for entry in item
+            .entries()
+            .into_iter()
+            .filter(|entry| !matches!(entry.key, "use" | "as"))
+        {
+            let message = format!("`{}` does not go with `use`", entry.key);
+            item.problem_at(
+                entry.key_span,
+                ProblemCode::Conflict,
+                message,
+                "write it into the block's stages; `as` prefixes their names",
+            );
+        }
+        let Some(name) = block.text() else {
+            return Vec::new();
+        };
+        let blocks = self.blocks.map(Item::entries).unwrap_or_default();
+        let Some(entry) = blocks.iter().find(|entry| entry.key == name) else {
+            let known = blocks.iter().map(|entry| entry.key);
+            let hint = nearest(&name, known).map_or_else(
+                || "declare it under `blocks`".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            block.problem(
+                ProblemCode::UnknownName,
+                format!("there is no block `{name}`"),
+                hint,
+            );
+            return Vec::new();
+        };
+        if self.using.iter().any(|used| *used == name) {
+            let message = format!("blocks use each other: {} → {name}", self.using.join(" → "));
+            block.problem(
+                ProblemCode::Cycle,
+                message,
+                "a block may not come back to itself",
+            );
+            return Vec::new();
+        }
+        let outer = self.prefix.clone();
+        if let Some(prefix) = item.key("as").and_then(Item::name) {
+            self.prefix = format!("{outer}{prefix}.");
+        }
+        self.using.push(name.into_owned());
+        let stages = self.read(entry.value);
+        self.using.pop();
+        self.prefix = outer;
+        stages
+    }
+
+    fn stage(&mut self, item: Item<'r>) -> Option<Stage> {
+        if !item.is_map() {
+            return None;
+        }
+        let name = self.name(item);
+        let names = self.names.clone();
+        let (raw, item) = (
+            item,
+            Item {
+                names: &names,
+                ..item
+            },
+        );
+        let when = item.key("when").and_then(Item::expr);
+        let action = self.action(raw, item);
+        let (streams, default_timeout, results) = match &action {
+            Some(Action::Drive { stage, .. }) => (
+                stage.streams(),
+                stage.default_timeout(),
+                stage.results().to_vec(),
+            ),
+            Some(Action::Repeat(_) | Action::Parallel(_)) => (false, None, Vec::new()),
+            // What could not be read has every result, or each of its expressions would be a problem.
+            None => (true, Some(STAGE_TIMEOUT), RESULTS.to_vec()),
+        };
+        let after = self.names_after(&results);
+        let outcome = Outcome::read(
+            Item {
+                names: &after,
+                ..item
+            },
+            &results,
+        );
+        self.save(item);
+        check_stream_keys(item, streams);
+        let integrity = item.key("integrity").and_then(|key| {
+            let integrity = integrity::read(key)?;
+            if let Some(Action::Drive { stage, .. }) = &action {
+                stage.check_integrity(&integrity, key);
+            }
+            Some(integrity)
+        });
+        let timeout = item.key("timeout").map_or(default_timeout, Item::duration);
+        let attempt_timeout = item.key("attempt_timeout").and_then(Item::duration);
+        check_timeouts(item, timeout, attempt_timeout);
+        Some(Stage {
+            name: name?,
+            position: item.position(),
+            action: action?,
+            expect: outcome.expect,
+            save: outcome.save,
+            until: outcome.until,
+            when,
+            timeout,
+            attempt_timeout,
+            retry: item.key("retry").and_then(retry),
+            on_failure: if item.has("on_failure") {
+                OnFailure::Continue
+            } else {
+                OnFailure::End
+            },
+            integrity,
+            stall: item.key("stall").map_or(Some(STALL), Item::duration)?,
+            reads_status: outcome.reads.contains(&"status"),
+            reads: outcome.reads,
+        })
+    }
+
+    fn name(&mut self, item: Item<'_>) -> Option<String> {
+        let key = item.key("name")?;
+        let name = key.name()?;
+        let full = format!("{}{name}", self.prefix);
+        if let Some(first) = self.taken.get(&full) {
+            let message = format!("there is another stage `{full}`");
+            let hint = format!(
+                "the first one is on line {}; names label metrics: rename one, or use `as` with `use`",
+                first.line
+            );
+            key.problem(ProblemCode::DuplicateName, message, hint);
+            return None;
+        }
+        self.taken.insert(full.clone(), key.position());
+        Some(full)
+    }
+
+    fn names_after(&self, results: &[&'static str]) -> Names {
+        let mut names = self.names.clone();
+        names.add("elapsed");
+        for result in results {
+            names.add(*result);
+        }
+        names
+    }
+
+    fn save(&mut self, item: Item<'_>) {
+        let into = self.place.saves_into();
+        for entry in item.key("save").map(Item::entries).unwrap_or_default() {
+            let own = match self.place {
+                Place::Run => &["id", "seed"][..],
+                Place::Session => &["id", "index", "virtual_user"][..],
+            };
+            if own.contains(&entry.key) || !is_identifier(entry.key) {
+                let message = format!("`{}` cannot be saved as `{into}.{}`", entry.key, entry.key);
+                item.problem_at(
+                    entry.key_span,
+                    ProblemCode::BadValue,
+                    message,
+                    "choose another name of letters, digits and `_`",
+                );
+            }
+        }
+        let saved = item.key("save").map(Item::entries).unwrap_or_default();
+        self.names
+            .add_fields(into, saved.iter().map(|entry| entry.key));
+    }
+
+    /// What the stage does; `raw` outlives the names that `item` may read.
+    fn action(&mut self, raw: Item<'r>, item: Item<'_>) -> Option<Action> {
+        if let Some(parallel) = raw.key("parallel") {
+            return Some(Action::Parallel(self.branches(parallel)));
+        }
+        if let Some(repeat) = item.key("repeat") {
+            return self.repeat(raw, repeat);
+        }
+        if let Some(stages) = item.key("stages") {
+            stages.problem(
+                ProblemCode::Conflict,
+                "`stages` needs `repeat`",
+                "write `repeat: { times: … }` beside it, or `parallel`",
+            );
+        }
+        let entry = item
+            .entries()
+            .into_iter()
+            .find(|entry| item.context.form(entry.key).is_some())?;
+        let form = item
+            .context
+            .form(entry.key)
+            .filter(|form| form.state == State::Built)?;
+        let stage = (form.read)(entry.value)?;
+        Some(Action::Drive {
+            form: form.name,
+            stage,
+        })
+    }
+
+    /// Side by side, none sees what another saves; what follows sees what all saved.
+    fn branches(&mut self, list: Item<'r>) -> Vec<Stage> {
+        let before = self.names.clone();
+        let mut after = before.clone();
+        let mut stages = Vec::new();
+        let into = self.place.saves_into();
+        for item in list.items() {
+            self.names = before.clone();
+            stages.extend(match item.key("use") {
+                Some(block) => self.block(item, block),
+                None => self.stage(item).into_iter().collect(),
+            });
+            after.add_fields(into, self.names.fields(into).iter().map(String::as_str));
+        }
+        self.names = after;
+        if list.items().is_empty() {
+            list.problem(
+                ProblemCode::BadValue,
+                "there is nothing to run in parallel",
+                "write at least one stage",
+            );
+        }
+        stages
+    }
+
+    fn repeat(&mut self, raw: Item<'r>, repeat: Item<'_>) -> Option<Action> {
+        let times = match (repeat.key("times"), repeat.key("each")) {
+            (Some(times), _) => times.expr().map(Times::Count),
+            (None, Some(each)) => each.expr().map(Times::Each),
+            (None, None) => None,
+        };
+        let variable = repeat.key("as").and_then(|key| self.variable(key));
+        let parallel = repeat.key("parallel").map_or(Some(false), Item::bool);
+        let Some(list) = raw.key("stages").filter(|list| !list.items().is_empty()) else {
+            repeat.problem(
+                ProblemCode::MissingKey,
+                "`repeat` needs `stages` beside it",
+                "write what is repeated under `stages`",
+            );
+            return None;
+        };
+        if let Some(variable) = &variable {
+            self.names.add(variable.as_str());
+        }
+        let stages = self.read(list);
+        if let Some(variable) = &variable {
+            self.names.remove(variable);
+        }
+        Some(Action::Repeat(Repeat {
+            times: times?,
+            variable,
+            parallel: parallel?,
+            stages,
+        }))
+    }
+
+    fn variable(&self, key: Item<'_>) -> Option<String> {
+        let name = key.name()?;
+        if is_identifier(&name) && !self.names.contains(&name) && !RESULTS.contains(&name.as_str())
+        {
+            return Some(name);
+        }
+        key.problem(
+            ProblemCode::BadValue,
+            format!("`{name}` cannot be a loop variable"),
+            "choose a name of letters, digits and `_` that nothing else has",
+        );
+        None
+    }
+}
+
+/// What is read from a stage's results.
+struct Outcome {
+    expect: Vec<Expr>,
+    save: Vec<(String, Expr)>,
+    until: Option<Until>,
+    reads: Vec<&'static str>,
+}
+
+impl Outcome {
+    fn read(item: Item<'_>, results: &[&'static str]) -> Self {
+        let expect: Vec<Expr> = item
+            .key("expect")
+            .map(Item::items)
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(Item::expr)
+            .collect();
+        let save: Vec<(String, Expr)> = item
+            .key("save")
+            .map(Item::entries)
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|entry| Some((entry.key.to_owned(), entry.value.expr()?)))
+            .collect();
+        let every = item.key("every").map_or(Some(EVERY), Item::duration);
+        let until = item
+            .key("until")
+            .and_then(Item::expr)
+            .zip(every)
+            .map(|(expr, every)| Until { expr, every });
+        if let (Some(every), None) = (item.key("every"), item.key("until")) {
+            every.problem(
+                ProblemCode::Conflict,
+                "`every` needs `until`",
+                "write what to wait for, or remove `every`",
+            );
+        }
+        let exprs: Vec<&Expr> = expect
+            .iter()
+            .chain(save.iter().map(|(_, expr)| expr))
+            .chain(until.iter().map(|until| &until.expr))
+            .collect();
+        let known = results.iter().copied().chain(["elapsed"]);
+        let reads = known
+            .filter(|name| exprs.iter().any(|expr| expr.reads(name)))
+            .collect();
+        Self {
+            expect,
+            save,
+            until,
+            reads,
+        }
+    }
+}
+
+fn check_stream_keys(item: Item<'_>, streams: bool) {
+    if let Some(stall) = item.key("stall").filter(|_| !streams) {
+        stall.problem(
+            ProblemCode::Conflict,
+            "this stage has no stream that could stall",
+            "remove `stall`",
+        );
+    }
+}
+
+fn check_timeouts(item: Item<'_>, timeout: Option<Duration>, attempt: Option<Duration>) {
+    if let (Some(key), Some(timeout), Some(attempt)) =
+        (item.key("attempt_timeout"), timeout, attempt)
+        && attempt > timeout
+    {
+        key.problem(
+            ProblemCode::Conflict,
+            "one try may take longer than the whole stage",
+            "shorten it, or lengthen `timeout`",
+        );
+    }
+    for key in ["timeout", "attempt_timeout", "every"] {
+        if let Some(item) = item.key(key)
+            && item.node.text() != Some("")
+            && item.duration() == Some(Duration::ZERO)
+        {
+            item.problem(
+                ProblemCode::BadValue,
+                format!("`{key}` is no time at all"),
+                "write a duration above 0s",
+            );
+        }
+    }
+}
+
+fn retry(item: Item<'_>) -> Option<Retry> {
+    let attempts = item.key("attempts").and_then(|key| key.int(1..=100_000));
+    let backoff = item.key("backoff").map_or(Some(BACKOFF), Item::duration);
+    let on = match item.key("on") {
+        Some(on) => {
+            let items: Vec<_> = on.items().into_iter().map(retry_on).collect();
+            items.into_iter().collect::<Option<Vec<_>>>()
+        }
+        None => {
+            let transport = [
+                ErrorKind::Refused,
+                ErrorKind::Unavailable,
+                ErrorKind::Reset,
+                ErrorKind::Timeout,
+            ];
+            Some(transport.map(RetryOn::Error).to_vec())
+        }
+    };
+    let attempts = u32::try_from(attempts?).ok()?;
+    Some(Retry {
+        attempts,
+        on: on?,
+        backoff: backoff?,
+    })
+}
+
+fn retry_on(item: Item<'_>) -> Option<RetryOn> {
+    let text = item.text()?;
+    if let Ok(kind) = text.parse::<ErrorKind>() {
+        return Some(RetryOn::Error(kind));
+    }
+    if let Ok(status) = text.parse::<i64>() {
+        return Some(RetryOn::Status(status));
+    }
+    let name = text.to_lowercase();
+    if STATUS_NAMES.contains(&name.as_str()) {
+        return Some(RetryOn::StatusName(name));
+    }
+    let kinds = ErrorKind::ALL.iter().map(|kind| kind.as_str());
+    let hint = nearest(&name, kinds.clone().chain(STATUS_NAMES)).map_or_else(
+        || format!("error kinds are {}", kinds.collect::<Vec<_>>().join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    item.problem(
+        ProblemCode::BadValue,
+        format!("`{text}` is neither an error kind nor a status"),
+        hint,
+    );
+    None
+}

@@ -1,0 +1,439 @@
+//! The table of plan keys. To add a key, add a line here and read it where its object is read.
+
+use super::keys::{Form, Group, Key, Keys};
+
+const STAGES: Form = Form::List(&Form::Stage);
+const EXPRS: Form = Form::Either(&[Form::Expr, Form::List(&Form::Expr)]);
+
+/// The top level of a plan.
+pub static PLAN: Keys = Keys {
+    name: "plan",
+    doc: "A versioned description of a test.",
+    groups: &[],
+    keys: &[
+        Key::new(
+            "testmesh",
+            Form::Word(&["v1"]),
+            "The version of the format.",
+        )
+        .required(),
+        Key::new("name", Form::Name, "Names the plan in reports.").required(),
+        Key::new("description", Form::Text, "Says what the plan is for."),
+        Key::new(
+            "vars",
+            Form::Map(&Form::Value),
+            "Variables and their defaults, read as `vars.NAME`. `--var NAME=VALUE` or `TESTMESH_VAR_NAME` sets one; the value is read as YAML and must be of the default's type. A variable may use others.",
+        ),
+        Key::new(
+            "secrets",
+            Form::List(&Form::Name),
+            "Names of secrets, read as `secrets.NAME`. The value comes from `TESTMESH_SECRET_NAME` or a file on the agent. Secrets may stand in addresses, headers, metadata, bodies and messages; outgoing text is masked.",
+        ),
+        Key::new(
+            "targets",
+            Form::Map(&Form::TargetDefinition),
+            "What stages talk to, by name.",
+        ),
+        Key::new(
+            "feeds",
+            Form::Map(&Form::Value),
+            "Files whose rows sessions take.",
+        )
+        .not_yet(),
+        Key::new(
+            "blocks",
+            Form::Map(&STAGES),
+            "Named lists of stages, for `use`.",
+        ),
+        Key::new(
+            "setup",
+            STAGES,
+            "Stages run once, by one agent, before the first session. What they save is `run.NAME`.",
+        ),
+        Key::new(
+            "teardown",
+            STAGES,
+            "Stages run once, by one agent, after the last session, always.",
+        ),
+        Key::new(
+            "scenarios",
+            Form::Map(&Form::Object(&SCENARIO)),
+            "Workloads, by name.",
+        )
+        .required(),
+        Key::new(
+            "thresholds",
+            Form::List(&Form::Either(&[Form::Text, Form::Object(&THRESHOLD)])),
+            "Pass/fail expressions over metrics: `p95(stage_duration{stage=\"login\"}) < 500ms`. A plan without one on failed sessions gets `count(sessions_failed) == 0`.",
+        ),
+        Key::new(
+            "validity",
+            Form::Object(&VALIDITY),
+            "Whether a run may be judged at all.",
+        ),
+        Key::new("trace", Form::Object(&TRACE), "Which traces are exported."),
+        Key::new(
+            "min_agents",
+            Form::Int(1, 100_000),
+            "A run starts only with this many agents.",
+        )
+        .default("1"),
+        Key::new(
+            "on_agent_loss",
+            Form::Word(&["inconclusive", "replace"]),
+            "What the loss of an agent means.",
+        )
+        .default("inconclusive"),
+        Key::new(
+            "phases",
+            Form::Map(&Form::Value),
+            "Named spans of the run's time.",
+        )
+        .not_yet(),
+        Key::new(
+            "faults",
+            Form::Map(&Form::Value),
+            "What is broken while the plan runs.",
+        )
+        .not_yet(),
+        Key::new(
+            "proxies",
+            Form::Map(&Form::Value),
+            "Proxies that faults act on.",
+        )
+        .not_yet(),
+    ],
+};
+
+/// One scenario.
+pub(super) static SCENARIO: Keys = Keys {
+    name: "scenario",
+    doc: "One named workload of a plan: a load model over stages.",
+    groups: &[],
+    keys: &[
+        Key::new("load", Form::Either(&[Form::Word(&["once"]), Form::Object(&LOAD)]), "Who starts sessions, and when.").required(),
+        Key::new("sites", Form::Map(&Form::Int(1, 1_000_000)), "Sites and their weights; without it all agents take part, evenly."),
+        Key::new("warm_up", Form::Duration, "The first part of the scenario: measured, in phase `warm_up`, but not judged by thresholds.").default("0s"),
+        Key::new("graceful_stop", Form::Duration, "How long sessions in flight may go on after the end.").default("30s"),
+        Key::new("stages", STAGES, "What a session does.").required(),
+        Key::new("cleanup", STAGES, "What a session does at its end, also after a failure or a stop."),
+        Key::new("start", Form::Duration, "When the scenario starts.").not_yet(),
+        Key::new("after", Form::Name, "The scenario that must end first.").not_yet(),
+    ],
+};
+
+/// A load model.
+pub(super) static LOAD: Keys = Keys {
+    name: "load",
+    doc: "A load model. `load: once` is one session in the run.",
+    groups: &[
+        Group::ExactlyOne(&["once", "virtual_users", "arrivals", "capacity"]),
+        Group::AtMostOne(&["for", "sessions"]),
+    ],
+    keys: &[
+        Key::new(
+            "once",
+            Form::Word(&["per_agent"]),
+            "One session on each agent.",
+        ),
+        Key::new(
+            "virtual_users",
+            Form::Either(&[Form::Int(1, 1_000_000), Form::List(&Form::Value)]),
+            "The closed model: this many clients run sessions one after another.",
+        ),
+        Key::new(
+            "for",
+            Form::Duration,
+            "How long virtual users start sessions.",
+        ),
+        Key::new(
+            "sessions",
+            Form::Int(1, i64::MAX),
+            "How many sessions virtual users run in total; session i belongs to user i mod N.",
+        ),
+        Key::new(
+            "ramp_up",
+            Form::Duration,
+            "Virtual users start evenly over this time.",
+        )
+        .default("0s"),
+        Key::new(
+            "ramp_down",
+            Form::Duration,
+            "Virtual users end evenly over this last part of `for`.",
+        )
+        .default("0s"),
+        Key::new(
+            "pause",
+            Form::Duration,
+            "Between two sessions of a virtual user.",
+        )
+        .default("0s"),
+        Key::new(
+            "arrivals",
+            Form::Value,
+            "The open model: sessions per time.",
+        )
+        .not_yet(),
+        Key::new(
+            "max_sessions",
+            Form::Int(1, i64::MAX),
+            "The most sessions at once in the open model.",
+        )
+        .not_yet(),
+        Key::new(
+            "spread",
+            Form::Word(&["constant", "poisson"]),
+            "How arrivals are spread.",
+        )
+        .not_yet(),
+        Key::new(
+            "capacity",
+            Form::Value,
+            "Search for the highest load that keeps thresholds.",
+        )
+        .not_yet(),
+    ],
+};
+
+/// Every stage; the walk adds the drivers' keys.
+pub(super) static STAGE: Keys = Keys {
+    name: "stage",
+    doc: "One step of a session, run by one driver; the unit of timing. Beside these keys it has exactly one of a driver's key, `repeat`, `parallel` and `use`.",
+    groups: &[],
+    keys: &[
+        Key::new("name", Form::Name, "Unique in its scenario; the label `stage` of its metrics. `use` takes none."),
+        Key::new("repeat", Form::Object(&REPEAT), "Runs `stages` many times."),
+        Key::new("stages", STAGES, "What `repeat` runs."),
+        Key::new("parallel", STAGES, "Runs stages side by side. When one fails the others are cancelled."),
+        Key::new("use", Form::Name, "Puts the stages of a block here."),
+        Key::new("as", Form::Name, "Prefixes the names of the stages of `use`: `PREFIX.name`."),
+        Key::new("expect", EXPRS, "Expressions that must be true."),
+        Key::new("save", Form::Map(&Form::Expr), "Values kept as `session.NAME` (in `setup`: `run.NAME`)."),
+        Key::new("until", Form::Expr, "Repeats the stage until this is true; a transport error means not yet."),
+        Key::new("every", Form::Duration, "Between the starts of two attempts of `until`.").default("500ms"),
+        Key::new("when", Form::Expr, "Skips the stage unless this is true."),
+        Key::new("timeout", Form::Duration, "Bounds the stage with its retries and polls. Stages with a stream and `repeat` have none, but 30s to the first message and 60s between two.").default("30s"),
+        Key::new("attempt_timeout", Form::Duration, "Bounds one try."),
+        Key::new("retry", Form::Object(&RETRY), "What is tried again; nothing unless written."),
+        Key::new("on_failure", Form::Word(&["continue"]), "Goes on with the next stage; without it a failed stage ends the session."),
+        Key::new("integrity", Form::Object(&INTEGRITY), "How the stream's data is verified."),
+        Key::new("stall", Form::Duration, "Gaps between messages over this are stalls.").default("1s"),
+    ],
+};
+
+static REPEAT: Keys = Keys {
+    name: "repeat",
+    doc: "Runs the stage's `stages` many times.",
+    groups: &[Group::ExactlyOne(&["times", "each"])],
+    keys: &[
+        Key::new("times", Form::Expr, "How many times."),
+        Key::new("each", Form::Expr, "A list; once for each item."),
+        Key::new(
+            "as",
+            Form::Name,
+            "The loop variable: the number from 0, or the item.",
+        ),
+        Key::new("parallel", Form::Bool, "All at once.").default("false"),
+    ],
+};
+
+static RETRY: Keys = Keys {
+    name: "retry",
+    doc: "What is tried again.",
+    groups: &[],
+    keys: &[
+        Key::new(
+            "attempts",
+            Form::Int(1, 100_000),
+            "All tries, the first one included.",
+        )
+        .required(),
+        Key::new(
+            "on",
+            Form::List(&Form::Text),
+            "Error kinds and status codes.",
+        )
+        .default("[refused, unavailable, reset, timeout]"),
+        Key::new("backoff", Form::Duration, "Between two tries.").default("250ms"),
+    ],
+};
+
+static INTEGRITY: Keys = Keys {
+    name: "integrity",
+    doc: "How the data of a stream is verified, on the encoded messages.",
+    groups: &[],
+    keys: &[
+        Key::new(
+            "sequence",
+            Form::Either(&[Form::FieldPath, Form::Object(&SEQUENCE)]),
+            "The field that numbers the rows. Needed unless whole streams are compared.",
+        ),
+        Key::new(
+            "key",
+            Form::FieldPath,
+            "Which row it is, for comparison with others; the sequence unless written.",
+        ),
+        Key::new(
+            "payload",
+            Form::FieldPath,
+            "The bytes that the checksum covers; the whole message unless written.",
+        ),
+        Key::new(
+            "sent_at",
+            Form::Object(&SENT_AT),
+            "When the server sent a row; gives `stream_latency`.",
+        ),
+        Key::new(
+            "truth",
+            Form::Object(&TRUTH),
+            "What rows are compared with; without it, their order alone is verified.",
+        ),
+        Key::new(
+            "split",
+            Form::Value,
+            "How a payload is divided among the rows of a message.",
+        )
+        .not_yet(),
+        Key::new("allow", Form::Value, "How many rows may be missing.").not_yet(),
+    ],
+};
+
+static SEQUENCE: Keys = Keys {
+    name: "sequence",
+    doc: "The field that numbers the rows.",
+    groups: &[],
+    keys: &[
+        Key::new("field", Form::FieldPath, "The field.").required(),
+        Key::new(
+            "step",
+            Form::Int(1, i64::MAX),
+            "From one row to the next; others than 1 are not run yet.",
+        )
+        .default("1"),
+        Key::new("wrap", Form::Value, "Where the number starts again.").not_yet(),
+    ],
+};
+
+static SENT_AT: Keys = Keys {
+    name: "sent_at",
+    doc: "When the server sent a row. Its clock's offset is unknown: the latency is the excess over the stream's minimum.",
+    groups: &[],
+    keys: &[
+        Key::new("field", Form::FieldPath, "The field.").required(),
+        Key::new(
+            "unit",
+            Form::Word(&["s", "ms", "us", "ns"]),
+            "The field's unit, since the Unix epoch.",
+        )
+        .required(),
+    ],
+};
+
+static TRUTH: Keys = Keys {
+    name: "truth",
+    doc: "What the rows of a stream are compared with.",
+    groups: &[Group::ExactlyOne(&["agree", "rows", "mongodb", "digest"])],
+    keys: &[
+        Key::new("agree", Form::Object(&AGREE), "What other sessions saw."),
+        Key::new(
+            "rows",
+            Form::Expr,
+            "A list of `{key, digest}` that an earlier stage saved.",
+        ),
+        Key::new("mongodb", Form::Value, "Documents of a collection.").not_yet(),
+        Key::new("digest", Form::Text, "The digest of the whole stream.").not_yet(),
+        Key::new(
+            "complete",
+            Form::Bool,
+            "Rows listed but never seen are missing.",
+        )
+        .not_yet(),
+    ],
+};
+
+static AGREE: Keys = Keys {
+    name: "agree",
+    doc: "Any two sessions of the group that saw a row with the same key saw the same bytes.",
+    groups: &[],
+    keys: &[
+        Key::new("group", Form::Template, "The group's name.").required(),
+        Key::new(
+            "of",
+            Form::Word(&["rows", "stream"]),
+            "Rows, or whole streams.",
+        )
+        .default("rows"),
+    ],
+};
+
+static THRESHOLD: Keys = Keys {
+    name: "threshold",
+    doc: "The long form of a threshold.",
+    groups: &[],
+    keys: &[
+        Key::new("expr", Form::Text, "The threshold.").required(),
+        Key::new("abort", Form::Bool, "Ends the run when it is broken.").not_yet(),
+        Key::new("after", Form::Duration, "Judged only from this time on.").not_yet(),
+        Key::new("over", Form::Duration, "Judged over a sliding span.").not_yet(),
+    ],
+};
+
+/// When a run may be judged.
+pub(super) static VALIDITY: Keys = Keys {
+    name: "validity",
+    doc: "When a run may be judged. A run that breaks one of these is inconclusive, never passed.",
+    groups: &[],
+    keys: &[
+        Key::new(
+            "agents_lost",
+            Form::Int(0, 1_000_000),
+            "At most this many agents are lost.",
+        )
+        .default("0"),
+        Key::new(
+            "dropped_sessions",
+            Form::Share,
+            "At most this share of planned sessions is dropped.",
+        )
+        .default("1%"),
+        Key::new(
+            "schedule_lag_p99",
+            Form::Duration,
+            "At most this lag between planned and actual start (open model).",
+        )
+        .default("100ms"),
+        Key::new(
+            "agent_loop_lag_p99",
+            Form::Duration,
+            "At most this lag of an agent's event loop (100ms in one-process runs).",
+        )
+        .default("20ms"),
+        Key::new(
+            "agent_cpu",
+            Form::Share,
+            "At most this share of an agent's CPU (in one-process runs reported only).",
+        )
+        .default("90%"),
+    ],
+};
+
+static TRACE: Keys = Keys {
+    name: "trace",
+    doc: "Which traces are exported; decided at the end of a session.",
+    groups: &[],
+    keys: &[
+        Key::new(
+            "sample",
+            Form::Share,
+            "The share of sessions that are not kept anyway.",
+        )
+        .default("1%"),
+        Key::new(
+            "keep",
+            Form::List(&Form::Word(&["failed", "slowest"])),
+            "Sessions always kept.",
+        )
+        .default("[failed, slowest]"),
+    ],
+};

@@ -1,0 +1,9 @@
+//! Tests of the plan format, from text to a plan or its problems.
+//!
+//! Drivers live in the agent; here stand two that are as small as a driver can be.
+
+mod accept;
+mod fake;
+mod laws;
+mod refuse;
+mod render;

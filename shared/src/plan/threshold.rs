@@ -1,0 +1,399 @@
+//! Thresholds: `p95(stage_duration{stage="login"}) < 500ms`.
+
+use super::item::Item;
+use super::model::{Agg, Matcher, Op, Threshold};
+use super::nearest::nearest;
+use super::problem::{Position, ProblemCode};
+use super::quantity;
+use crate::metric::table::{Kind, METRICS, Metric, Unit};
+
+const OPS: [(&str, Op); 6] = [
+    ("<=", Op::LessOrEqual),
+    (">=", Op::GreaterOrEqual),
+    ("==", Op::Equal),
+    ("!=", Op::NotEqual),
+    ("<", Op::Less),
+    (">", Op::Greater),
+];
+
+/// Names that a threshold's matchers may have as values; empty where they are not known.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) scenarios: Vec<String>,
+    pub(super) stages: Vec<String>,
+    pub(super) sites: Vec<String>,
+}
+
+/// Reads `thresholds`, and adds the one that every plan gets.
+pub(super) fn read(list: Option<Item<'_>>, known: &Known) -> Vec<Threshold> {
+    let items = list.map(Item::items).unwrap_or_default();
+    let mut thresholds: Vec<Threshold> = items
+        .into_iter()
+        .filter_map(|item| one(item, known))
+        .collect();
+    if !thresholds
+        .iter()
+        .any(|threshold| threshold.metric == "sessions_failed")
+    {
+        thresholds.push(Threshold {
+            text: "count(sessions_failed) == 0".to_owned(),
+            agg: Agg::Count,
+            metric: "sessions_failed".to_owned(),
+            matchers: Vec::new(),
+            factor: 1.0,
+            op: Op::Equal,
+            limit: 0.0,
+            limit_text: "0".to_owned(),
+            position: None,
+        });
+    }
+    thresholds
+}
+
+fn one(item: Item<'_>, known: &Known) -> Option<Threshold> {
+    let item = if item.is_map() {
+        item.key("expr")?
+    } else {
+        item
+    };
+    let text = item.text()?;
+    match parse(text.trim(), item.position(), known) {
+        Ok(threshold) => Some(threshold),
+        Err((code, message, hint)) => {
+            item.problem(code, message, hint);
+            None
+        }
+    }
+}
+
+type Wrong = (ProblemCode, String, String);
+
+fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Wrong {
+    (ProblemCode::Threshold, message.into(), hint.into())
+}
+
+fn parse(text: &str, position: Position, known: &Known) -> Result<Threshold, Wrong> {
+    let (at, (sign, op)) = find_op(text).ok_or_else(|| {
+        let hint = "write it like `p95(stage_duration{stage=\"login\"}) < 500ms`";
+        wrong("a threshold compares a metric with a value", hint)
+    })?;
+    let (left, right) = (text[..at].trim(), text[at + sign.len()..].trim());
+    if right.contains('(') {
+        let message = "this build does not compare two metrics yet";
+        return Err((
+            ProblemCode::NotYet,
+            message.to_owned(),
+            "compare with a value".to_owned(),
+        ));
+    }
+    let operand = parse_operand(left)?;
+    let metric = find_metric(&operand.metric)?;
+    check_agg(operand.agg, &operand.agg_text, metric)?;
+    check_matchers(&operand.matchers, metric, known)?;
+    let limit = limit(right, operand.agg, metric)?;
+    Ok(Threshold {
+        text: text.to_owned(),
+        agg: operand.agg,
+        metric: metric.name.to_owned(),
+        matchers: operand.matchers,
+        factor: operand.factor,
+        op,
+        limit,
+        limit_text: right.to_owned(),
+        position: Some(position),
+    })
+}
+
+/// The comparison outside of quotes and braces.
+fn find_op(text: &str) -> Option<(usize, (&'static str, Op))> {
+    let mut quoted = false;
+    let mut depth = 0_i32;
+    for (at, c) in text.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '{' if !quoted => depth += 1,
+            '}' if !quoted => depth -= 1,
+            _ if quoted || depth > 0 => {}
+            _ => {
+                if let Some(found) = OPS.iter().find(|(sign, _)| text[at..].starts_with(sign)) {
+                    return Some((at, *found));
+                }
+            }
+        }
+    }
+    None
+}
+
+struct Operand {
+    factor: f64,
+    agg: Agg,
+    agg_text: String,
+    metric: String,
+    matchers: Vec<Matcher>,
+}
+
+fn parse_operand(text: &str) -> Result<Operand, Wrong> {
+    let shape = || {
+        wrong(
+            format!("`{text}` is not an aggregate of a metric"),
+            "write it like `count(sessions_failed)`",
+        )
+    };
+    let open = text.find('(').ok_or_else(shape)?;
+    let inner = text[open + 1..].strip_suffix(')').ok_or_else(shape)?;
+    let (factor, agg_text) = match text[..open].split_once('*') {
+        Some((factor, agg)) => {
+            let factor: f64 = factor.trim().parse().map_err(|_| shape())?;
+            (factor, agg.trim())
+        }
+        None => (1.0, text[..open].trim()),
+    };
+    if !factor.is_finite() {
+        return Err(shape());
+    }
+    let (metric, matchers) = match inner.split_once('{') {
+        Some((metric, rest)) => {
+            let matchers = rest.trim_end().strip_suffix('}').ok_or_else(shape)?;
+            (metric.trim(), parse_matchers(matchers)?)
+        }
+        None => (inner.trim(), Vec::new()),
+    };
+    Ok(Operand {
+        factor,
+        agg: parse_agg(agg_text)?,
+        agg_text: agg_text.to_owned(),
+        metric: metric.to_owned(),
+        matchers,
+    })
+}
+
+fn parse_agg(text: &str) -> Result<Agg, Wrong> {
+    const WORDS: [&str; 8] = [
+        "count",
+        "sum",
+        "rate",
+        "per_second",
+        "min",
+        "max",
+        "mean",
+        "p95",
+    ];
+    let percentile = || {
+        let digits = text.strip_prefix('p')?;
+        let number: f64 = digits
+            .parse()
+            .ok()
+            .filter(|number| *number > 0.0 && *number <= 100.0)?;
+        digits
+            .starts_with(|c: char| c.is_ascii_digit())
+            .then_some(Agg::Percentile(number))
+    };
+    match text {
+        "count" => Ok(Agg::Count),
+        "sum" => Ok(Agg::Sum),
+        "rate" => Ok(Agg::Rate),
+        "per_second" => Ok(Agg::PerSecond),
+        "min" => Ok(Agg::Min),
+        "max" => Ok(Agg::Max),
+        "mean" => Ok(Agg::Mean),
+        _ => percentile().ok_or_else(|| {
+            let hint = match text {
+                "avg" | "average" => "did you mean `mean`?".to_owned(),
+                "median" | "med" => "did you mean `p50`?".to_owned(),
+                _ => nearest(text, WORDS).map_or_else(
+                    || format!("there are {}, and any other percentile", WORDS.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                ),
+            };
+            wrong(format!("there is no aggregate `{text}`"), hint)
+        }),
+    }
+}
+
+fn parse_matchers(text: &str) -> Result<Vec<Matcher>, Wrong> {
+    let mut matchers = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let shape = || {
+            wrong(
+                format!("`{text}` selects no series"),
+                "write it like `{stage=\"login\", site!=\"haifa\"}`",
+            )
+        };
+        let label_end = rest.find(['=', '!']).ok_or_else(shape)?;
+        let label = rest[..label_end].trim();
+        let (equal, value) = match rest[label_end..].strip_prefix("!=") {
+            Some(value) => (false, value),
+            None => (true, rest[label_end..].strip_prefix('=').ok_or_else(shape)?),
+        };
+        let value = value.trim_start().strip_prefix('"').ok_or_else(shape)?;
+        let end = value.find('"').ok_or_else(shape)?;
+        matchers.push(Matcher {
+            label: label.to_owned(),
+            equal,
+            value: value[..end].to_owned(),
+        });
+        rest = value[end + 1..].trim_start();
+        rest = match rest.strip_prefix(',') {
+            Some(more) => more.trim_start(),
+            None if rest.is_empty() => rest,
+            None => return Err(shape()),
+        };
+    }
+    Ok(matchers)
+}
+
+fn find_metric(name: &str) -> Result<&'static Metric, Wrong> {
+    METRICS
+        .iter()
+        .find(|metric| metric.name == name)
+        .ok_or_else(|| {
+            let names = METRICS.iter().map(|metric| metric.name);
+            let hint = nearest(name, names).map_or_else(
+                || "`docs/metrics.md` lists all metrics".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            wrong(format!("there is no metric `{name}`"), hint)
+        })
+}
+
+fn check_agg(agg: Agg, text: &str, metric: &Metric) -> Result<(), Wrong> {
+    let (kind, fits, hint) = match metric.kind {
+        Kind::Counter => {
+            let fits = matches!(agg, Agg::Count | Agg::Sum | Agg::PerSecond | Agg::Rate);
+            (
+                "a counter",
+                fits,
+                "counters have `count`, `rate` and `per_second`",
+            )
+        }
+        Kind::Gauge => {
+            let fits = matches!(agg, Agg::Min | Agg::Max | Agg::Mean);
+            ("a gauge", fits, "gauges have `min`, `max` and `mean`")
+        }
+        Kind::Trend => {
+            let fits = !matches!(agg, Agg::Rate);
+            (
+                "a trend",
+                fits,
+                "trends have `count`, `min`, `max`, `mean` and percentiles like `p95`",
+            )
+        }
+    };
+    if !fits {
+        return Err(wrong(
+            format!("`{}` is {kind}, which has no `{text}`", metric.name),
+            hint,
+        ));
+    }
+    if agg == Agg::Rate && metric.rate_base.is_none() {
+        let hint = "use `count` or `per_second`";
+        return Err(wrong(
+            format!("`rate({})` has nothing to divide by", metric.name),
+            hint,
+        ));
+    }
+    Ok(())
+}
+
+fn check_matchers(matchers: &[Matcher], metric: &Metric, known: &Known) -> Result<(), Wrong> {
+    for Matcher { label, value, .. } in matchers {
+        let labels = ["scenario", "site", "phase"]
+            .iter()
+            .chain(metric.labels)
+            .copied();
+        if !labels.clone().any(|known| known == label) {
+            let hint = nearest(label, labels.clone()).map_or_else(
+                || format!("it has {}", labels.collect::<Vec<_>>().join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            return Err(wrong(
+                format!("`{}` has no label `{label}`", metric.name),
+                hint,
+            ));
+        }
+        let values: Vec<&str> = match label.as_str() {
+            "scenario" if !known.scenarios.is_empty() => known
+                .scenarios
+                .iter()
+                .map(String::as_str)
+                .chain(["setup", "teardown"])
+                .collect(),
+            "stage" if !known.stages.is_empty() => {
+                known.stages.iter().map(String::as_str).collect()
+            }
+            "site" if !known.sites.is_empty() => known.sites.iter().map(String::as_str).collect(),
+            "phase" => vec!["warm_up"],
+            "error" => crate::ErrorKind::ALL
+                .iter()
+                .map(|kind| kind.as_str())
+                .collect(),
+            _ => continue,
+        };
+        if !values.contains(&value.as_str()) {
+            let hint = nearest(value, values.iter().copied()).map_or_else(
+                || format!("there are {}", values.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            return Err((
+                ProblemCode::UnknownName,
+                format!("there is no {label} `{value}`"),
+                hint,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The limit in the unit that the aggregate is in.
+fn limit(text: &str, agg: Agg, metric: &Metric) -> Result<f64, Wrong> {
+    if text.is_empty() {
+        return Err(wrong(
+            "there is no value behind the comparison",
+            "write it like `< 500ms`",
+        ));
+    }
+    let number = || text.parse::<f64>().ok().filter(|value| value.is_finite());
+    let plain = |what: &str| {
+        number().ok_or_else(|| {
+            wrong(
+                format!("`{text}` is not a number"),
+                format!("{what} is a plain number"),
+            )
+        })
+    };
+    match (agg, metric.unit) {
+        (Agg::Rate, _) => quantity::share(text)
+            .map_err(|reason| wrong(format!("`{text}` {reason}"), "a rate is written like `1%`")),
+        (Agg::Count, _) if metric.kind == Kind::Trend => plain("a count"),
+        (_, Unit::Seconds) => {
+            let duration = quantity::duration(text).map(|limit| limit.as_secs_f64());
+            duration.map_err(|reason| {
+                wrong(
+                    format!("`{text}` {reason}"),
+                    "a duration is written like `500ms`",
+                )
+            })
+        }
+        (_, Unit::Bytes) => {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "limits are far below 2^53 bytes"
+            )]
+            let size = quantity::size(text).map(|limit| limit as f64);
+            size.map_err(|reason| {
+                wrong(
+                    format!("`{text}` {reason}"),
+                    "a size is written like `4MiB`",
+                )
+            })
+        }
+        (_, Unit::Share) => quantity::share(text).map_err(|reason| {
+            wrong(
+                format!("`{text}` {reason}"),
+                "a share is written like `90%`",
+            )
+        }),
+        (_, Unit::Count) => plain("a count"),
+    }
+}
