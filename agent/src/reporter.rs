@@ -4,24 +4,27 @@
 //! Pure bookkeeping, owned by an assignment. Batches are numbered 1, 2, 3 … without gaps. While the spool is full nothing
 //! is taken from the merge, where measurements of one series and second add up; rows beyond the bound are counted as lost.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use testmesh_proto::v1;
+use testmesh_shared::digest::{Digest, RowDigest};
+use testmesh_shared::id::{BatchSeq, Epoch, RunId, SessionIndex};
+use testmesh_shared::integrity::Key;
+use testmesh_shared::metric::{LabelSet, MetricId};
 use testmesh_shared::telemetry::SpanSink;
-use tokio::time::Instant;
+use testmesh_shared::wire::to_proto::{BatchBuilder, SeenRow};
 
 use crate::driver::RowKey;
-use crate::recorder::{Catalog, Delta, Finding, Merge, SeriesKey, Severity, SlowSession};
+use crate::recorder::{Catalog, Delta, Finding, GroupKey, Merge, Severity, SlowSession};
 use crate::spool::Spool;
 use crate::telemetry::Vitals;
 
 /// Makes the batches of one run on one agent.
 #[derive(Debug)]
 pub struct Reporter {
-    run: String,
-    epoch: u64,
-    agent: String,
+    run: RunId,
+    epoch: Epoch,
     catalog: Arc<Catalog>,
     merge: Merge,
     spool: Box<dyn Spool>,
@@ -29,15 +32,15 @@ pub struct Reporter {
     vitals: Vitals,
     /// The process's span sink, if this agent alone uses it, and how many spans it had lost before.
     spans: Option<(SpanSink, u64)>,
-    start: Option<Instant>,
+    /// The first second whose CPU and memory were not reported yet; none before the run starts.
+    next_vitals: Option<u32>,
 }
 
 impl Reporter {
     /// Reports what so many workers measure in a run.
     pub fn new(
-        run: String,
-        epoch: u64,
-        agent: String,
+        run: RunId,
+        epoch: Epoch,
         catalog: Arc<Catalog>,
         workers: usize,
         spool: Box<dyn Spool>,
@@ -50,20 +53,19 @@ impl Reporter {
         Self {
             run,
             epoch,
-            agent,
             catalog,
             merge: Merge::new(workers),
             spool,
             seq: 0,
             vitals: Vitals::new(),
             spans,
-            start: None,
+            next_vitals: None,
         }
     }
 
-    /// The run starts at this instant: from then on CPU and memory are reported.
-    pub fn started(&mut self, at: Instant) {
-        self.start = Some(at);
+    /// The run starts: from now on CPU and memory are reported.
+    pub fn started(&mut self) {
+        self.next_vitals = Some(0);
         self.vitals.read();
     }
 
@@ -122,135 +124,65 @@ impl Reporter {
             return;
         }
         self.seq += 1;
-        let mut builder = Builder::new(self.run.clone(), self.epoch, self.seq, delta.second);
-        if self.start.is_some_and(|start| Instant::now() >= start) {
-            let vitals = self.vitals.read();
-            builder.agent_gauge("agent_cpu", &self.agent, vitals.cpu);
-            #[expect(clippy::cast_precision_loss, reason = "memory below 2^53 bytes is exact")]
-            builder.agent_gauge("agent_memory", &self.agent, vitals.memory as f64);
+        let mut batch = BatchBuilder::new(&self.run, self.epoch, BatchSeq::new(self.seq), delta.second);
+        self.add_vitals(&mut batch, delta.second);
+        self.spool.push(fill(batch, delta, &self.catalog));
+    }
+
+    /// Once for each second, like every gauge.
+    fn add_vitals(&mut self, batch: &mut BatchBuilder, second: u32) {
+        if self.next_vitals.is_none_or(|next| second < next) {
+            return;
         }
-        self.spool.push(builder.build(delta, &self.catalog));
+        self.next_vitals = Some(second + 1);
+        let vitals = self.vitals.read();
+        batch.gauge(MetricId::AgentCpu, &LabelSet::EMPTY, second, vitals.cpu);
+        #[expect(clippy::cast_precision_loss, reason = "memory below 2^53 bytes is exact")]
+        batch.gauge(MetricId::AgentMemory, &LabelSet::EMPTY, second, vitals.memory as f64);
     }
 }
 
-/// Turns a delta into a batch with its own string table.
-struct Builder {
-    batch: v1::Batch,
-    strings: HashMap<String, u32>,
-}
-
-impl Builder {
-    fn new(run: String, epoch: u64, seq: u64, second: u32) -> Self {
-        let batch = v1::Batch { run, epoch, seq, second, ..v1::Batch::default() };
-        Self { batch, strings: HashMap::new() }
+/// Turns a delta into a batch.
+fn fill(mut batch: BatchBuilder, delta: Delta, catalog: &Catalog) -> v1::Batch {
+    let mut counters: Vec<_> = delta.counters.into_iter().collect();
+    counters.sort_unstable_by_key(|(key, _)| *key);
+    for ((second, id), value) in counters {
+        let Some(key) = catalog.counter_key(id) else { continue };
+        batch.counter(key.metric, &key.label_set(), second, value);
     }
-
-    fn build(mut self, delta: Delta, catalog: &Catalog) -> v1::Batch {
-        let mut counters: Vec<_> = delta.counters.into_iter().collect();
-        counters.sort_unstable_by_key(|(key, _)| *key);
-        for ((second, id), value) in counters {
-            let labels = catalog.counter_key(id).map(|key| self.labels(&key));
-            self.batch.counters.extend(labels.map(|labels| v1::CounterDelta { labels: Some(labels), second, value }));
-        }
-        let mut trends: Vec<_> = delta.trends.into_iter().collect();
-        trends.sort_unstable_by_key(|(key, _)| *key);
-        for ((second, id), trend) in trends {
-            let Some(key) = catalog.trend_key(id) else { continue };
-            let labels = Some(self.labels(&key));
-            self.batch.trends.push(v1::TrendDelta {
-                labels,
-                second,
-                sum_ns: u64::try_from(trend.sum_ns()).unwrap_or(u64::MAX),
-                min_ns: trend.min_ns().unwrap_or_default(),
-                max_ns: trend.max_ns().unwrap_or_default(),
-                buckets: trend.encode_buckets(),
-            });
-        }
-        for (second, id, least) in delta.gauges {
-            let Some(key) = catalog.gauge_key(id) else { continue };
-            let labels = Some(self.labels(&key));
-            #[expect(clippy::cast_precision_loss, reason = "no agent has 2^53 sessions")]
-            let value = least as f64;
-            self.batch.gauges.push(v1::GaugeMinimum { labels, second, value });
-        }
-        self.rows(delta.rows);
-        for stream in delta.streams {
-            let witness = v1::StreamWitness {
-                scenario: self.string(&stream.group.scenario),
-                stage: self.string(&stream.group.stage),
-                group: self.string(&stream.group.group),
-                digest: stream.digest.to_be_bytes().to_vec(),
-                rows: stream.rows,
-                session: stream.session,
-            };
-            self.batch.streams.push(witness);
-        }
-        self.batch.findings = delta.findings.into_iter().map(finding).collect();
-        self.batch.slowest = delta.slowest.into_iter().map(slow_session).collect();
-        for (scenario, sessions) in delta.in_flight {
-            let scenario = self.string(&scenario);
-            self.batch.in_flight.push(v1::InFlight { scenario, sessions });
-        }
-        self.batch.losses =
-            delta.losses.into_iter().map(|(what, count)| v1::Loss { what: what.into(), count }).collect();
-        self.batch
+    let mut trends: Vec<_> = delta.trends.into_iter().collect();
+    trends.sort_unstable_by_key(|(key, _)| *key);
+    for ((second, id), gained) in trends {
+        let Some(key) = catalog.trend_key(id) else { continue };
+        batch.trend(key.metric, &key.label_set(), second, &gained);
     }
-
-    /// One list per group for numeric keys, and one for text; numbers ascend, so that their differences are small.
-    fn rows(&mut self, groups: HashMap<crate::recorder::GroupKey, crate::recorder::Rows>) {
-        let mut groups: Vec<_> = groups.into_iter().collect();
-        groups.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        for (group, rows) in groups {
-            let (mut numbers, mut texts) = (Vec::new(), Vec::new());
-            for ((key, digest), seen) in rows {
-                match key {
-                    RowKey::Number(number) => numbers.push((number, digest, seen)),
-                    RowKey::Text(text) => texts.push((String::from(text), digest, seen)),
-                }
-            }
-            numbers.sort_unstable_by_key(|(number, digest, _)| (*number, *digest));
-            let [scenario, stage, name] = [&group.scenario, &group.stage, &group.group].map(|text| self.string(text));
-            let empty = || v1::RowWitness { scenario, stage, group: name, ..v1::RowWitness::default() };
-            let (mut witness, mut before) = (empty(), 0);
-            for (number, digest, seen) in &numbers {
-                witness.keys.push(number.wrapping_sub(before));
-                before = *number;
-                witness.digests.push(*digest);
-                witness.sessions.push(seen.sessions());
-                witness.witness.push(seen.witness);
-            }
-            let mut text_witness = empty();
-            for (text, digest, seen) in texts {
-                text_witness.text_keys.push(text);
-                text_witness.digests.push(digest);
-                text_witness.sessions.push(seen.sessions());
-                text_witness.witness.push(seen.witness);
-            }
-            self.batch.rows.extend([witness, text_witness].into_iter().filter(|one| !one.digests.is_empty()));
-        }
+    for (second, id, least) in delta.gauges {
+        let Some(key) = catalog.gauge_key(id) else { continue };
+        #[expect(clippy::cast_precision_loss, reason = "no agent has 2^53 sessions")]
+        batch.gauge(key.metric, &key.label_set(), second, least as f64);
     }
-
-    fn agent_gauge(&mut self, metric: &'static str, agent: &str, value: f64) {
-        let labels = Some(self.labels(&SeriesKey::new(metric, &[("agent", agent)])));
-        let second = self.batch.second;
-        self.batch.gauges.push(v1::GaugeMinimum { labels, second, value });
+    for (group, rows) in delta.rows {
+        let rows = rows.iter().map(|((key, digest), seen)| SeenRow {
+            key: match key {
+                RowKey::Number(number) => Key::Number(*number),
+                RowKey::Text(text) => Key::Text(Cow::Borrowed(text)),
+            },
+            digest: RowDigest::from_u64(*digest),
+            sessions: seen.sessions(),
+            witness: SessionIndex::new(seen.witness),
+        });
+        batch.rows(&group.scenario, &group.stage, &group.group, rows);
     }
-
-    fn labels(&mut self, key: &SeriesKey) -> v1::Labels {
-        let metric = self.string(key.metric);
-        let pairs = key.labels.iter().flat_map(|(name, value)| [self.string(name), self.string(value)]).collect();
-        v1::Labels { metric, pairs }
+    for stream in delta.streams {
+        let GroupKey { scenario, stage, group } = &stream.group;
+        let digest = Digest::from_u128(stream.digest);
+        batch.stream((scenario, stage, group), digest, stream.rows, SessionIndex::new(stream.session));
     }
-
-    fn string(&mut self, text: &str) -> u32 {
-        if let Some(&at) = self.strings.get(text) {
-            return at;
-        }
-        let at = u32::try_from(self.batch.strings.len()).expect("a batch's strings are bounded by its series");
-        self.batch.strings.push(text.to_owned());
-        self.strings.insert(text.to_owned(), at);
-        at
-    }
+    delta.findings.into_iter().for_each(|one| batch.finding(finding(one)));
+    delta.slowest.into_iter().for_each(|one| batch.slow_session(slow_session(one)));
+    delta.in_flight.iter().for_each(|(scenario, sessions)| batch.in_flight(scenario, *sessions));
+    delta.losses.iter().for_each(|(what, count)| batch.loss(what, *count));
+    batch.build()
 }
 
 fn finding(finding: Finding) -> v1::Finding {

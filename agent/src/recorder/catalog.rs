@@ -7,21 +7,29 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use testmesh_shared::metric::{LabelSet, MetricId};
+
 /// Name and labels of one series. The labels are sorted by name; `site` is the agent's and not among them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeriesKey {
-    /// A name of the metric table.
-    pub metric: &'static str,
+    /// The metric.
+    pub metric: MetricId,
     /// Label names and values, sorted by name.
     pub labels: Vec<(&'static str, Arc<str>)>,
 }
 
 impl SeriesKey {
     /// Names a series; the labels may come in any order.
-    pub fn new(metric: &'static str, labels: &[(&'static str, &str)]) -> Self {
+    pub fn new(metric: MetricId, labels: &[(&'static str, &str)]) -> Self {
         let mut labels: Vec<_> = labels.iter().map(|&(name, value)| (name, Arc::from(value))).collect();
         labels.sort_unstable();
         Self { metric, labels }
+    }
+
+    /// The labels in the form that batches take.
+    pub fn label_set(&self) -> LabelSet<'_> {
+        let pairs: Vec<(&str, &str)> = self.labels.iter().map(|(name, value)| (*name, &**value)).collect();
+        LabelSet::new(&pairs).expect("the recorder's own labels are few, each once")
     }
 }
 
@@ -175,17 +183,17 @@ mod tests {
     #[test]
     fn the_same_labels_in_any_order_share_a_slot() {
         let catalog = Catalog::new(10);
-        let one = catalog.counter(SeriesKey::new("m", &[("a", "1"), ("b", "2")]));
-        let two = catalog.counter(SeriesKey::new("m", &[("b", "2"), ("a", "1")]));
+        let one = catalog.counter(SeriesKey::new(MetricId::StagePolls, &[("a", "1"), ("b", "2")]));
+        let two = catalog.counter(SeriesKey::new(MetricId::StagePolls, &[("b", "2"), ("a", "1")]));
         assert_eq!(one, two);
-        assert_eq!(catalog.counter_key(one).unwrap().metric, "m");
+        assert_eq!(catalog.counter_key(one).unwrap().metric, MetricId::StagePolls);
     }
 
     #[test]
     fn beyond_the_bound_series_share_the_discard_slot_and_are_counted() {
         let catalog = Catalog::new(1);
-        let kept = catalog.trend(SeriesKey::new("kept", &[]));
-        let refused = catalog.counter(SeriesKey::new("refused", &[]));
+        let kept = catalog.trend(SeriesKey::new(MetricId::StageDuration, &[]));
+        let refused = catalog.counter(SeriesKey::new(MetricId::StageErrors, &[]));
         assert_ne!(kept, TrendId::DISCARD);
         assert_eq!(refused, CounterId::DISCARD);
         assert_eq!(catalog.counter_key(refused), None);

@@ -46,13 +46,13 @@ impl Delta {
 
     /// The sum of a counter over its labels and seconds, for tests.
     pub fn counter(&self, recorder: &Recorder, metric: &str) -> u64 {
-        let named = |id| recorder.catalog().counter_key(id).is_some_and(|key| key.metric == metric);
+        let named = |id| recorder.catalog().counter_key(id).is_some_and(|key| key.metric.name() == metric);
         self.counters.iter().filter(|((_, id), _)| named(*id)).map(|(_, value)| value).sum()
     }
 
     /// How many durations a trend holds, over its labels and seconds, for tests.
     pub fn observed(&self, recorder: &Recorder, metric: &str) -> u64 {
-        let named = |id| recorder.catalog().trend_key(id).is_some_and(|key| key.metric == metric);
+        let named = |id| recorder.catalog().trend_key(id).is_some_and(|key| key.metric.name() == metric);
         self.trends.iter().filter(|((_, id), _)| named(*id)).map(|(_, trend)| trend.count()).sum()
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::ErrorKind;
 use tokio::time::Instant;
 
@@ -89,12 +90,12 @@ impl StageSeries {
 
     /// The stage, with its retries and polls, took so long: `stage_duration`.
     pub fn duration(&self, started: Instant, took: Duration, outcome: Outcome) {
-        self.trend(&self.durations, "stage_duration", started, took, outcome);
+        self.trend(&self.durations, MetricId::StageDuration, started, took, outcome);
     }
 
     /// One try took so long: `stage_attempt`.
     pub fn attempt(&self, started: Instant, took: Duration, outcome: Outcome) {
-        self.trend(&self.attempts, "stage_attempt", started, took, outcome);
+        self.trend(&self.attempts, MetricId::StageAttempt, started, took, outcome);
     }
 
     /// The stage failed: `stage_errors`.
@@ -102,7 +103,7 @@ impl StageSeries {
         let cell = slot(&self.errors, Some(kind));
         let id = cell.get().unwrap_or_else(|| {
             let [scenario, stage] = self.labels();
-            self.recorder.counter("stage_errors", &[scenario, stage, ("error", kind.as_str())])
+            self.recorder.counter(MetricId::StageErrors, &[scenario, stage, ("error", kind.as_str())])
         });
         cell.set(Some(id));
         self.recorder.count(id, started, 1);
@@ -110,19 +111,19 @@ impl StageSeries {
 
     /// Tries after the first: `stage_retries`.
     pub fn retried(&self, started: Instant) {
-        self.plain(&self.retries, "stage_retries", started);
+        self.plain(&self.retries, MetricId::StageRetries, started);
     }
 
     /// Tries that were not there yet: `stage_polls`.
     pub fn polled(&self, started: Instant) {
-        self.plain(&self.polls, "stage_polls", started);
+        self.plain(&self.polls, MetricId::StagePolls, started);
     }
 
     fn labels(&self) -> [(&'static str, &str); 2] {
         [("scenario", &self.scenario), ("stage", &self.stage)]
     }
 
-    fn plain(&self, cell: &Cell<Option<CounterId>>, metric: &'static str, started: Instant) {
+    fn plain(&self, cell: &Cell<Option<CounterId>>, metric: MetricId, started: Instant) {
         let id = cell.get().unwrap_or_else(|| self.recorder.counter(metric, &self.labels()));
         cell.set(Some(id));
         self.recorder.count(id, started, 1);
@@ -131,7 +132,7 @@ impl StageSeries {
     fn trend(
         &self,
         of: &ByOutcome<TrendId>,
-        metric: &'static str,
+        metric: MetricId,
         started: Instant,
         took: Duration,
         outcome: Outcome,
@@ -151,9 +152,9 @@ impl StageSeries {
         let id = known.get(&status).copied().unwrap_or_else(|| {
             let [scenario, stage] = self.labels();
             if known.len() >= limits::STATUSES {
-                return self.recorder.counter("stage_status", &[scenario, stage, ("status", "other")]);
+                return self.recorder.counter(MetricId::StageStatus, &[scenario, stage, ("status", "other")]);
             }
-            let id = self.recorder.counter("stage_status", &[scenario, stage, ("status", &status.to_string())]);
+            let id = self.recorder.counter(MetricId::StageStatus, &[scenario, stage, ("status", &status.to_string())]);
             known.insert(status, id);
             id
         });
@@ -166,15 +167,15 @@ impl StageSeries {
             let trend = |name| self.recorder.trend(name, &labels);
             let counter = |name| self.recorder.counter(name, &labels);
             StreamSeries {
-                open: self.recorder.gauge("streams_open", &labels[..1]),
-                first_message: trend("stream_first_message"),
-                gap: trend("stream_gap"),
-                stall: trend("stream_stall"),
-                latency: trend("stream_latency"),
-                duration: trend("stream_duration"),
-                messages: counter("stream_messages"),
-                rows: counter("stream_rows"),
-                bytes: counter("stream_bytes"),
+                open: self.recorder.gauge(MetricId::StreamsOpen, &labels[..1]),
+                first_message: trend(MetricId::StreamFirstMessage),
+                gap: trend(MetricId::StreamGap),
+                stall: trend(MetricId::StreamStall),
+                latency: trend(MetricId::StreamLatency),
+                duration: trend(MetricId::StreamDuration),
+                messages: counter(MetricId::StreamMessages),
+                rows: counter(MetricId::StreamRows),
+                bytes: counter(MetricId::StreamBytes),
             }
         })
     }
@@ -182,18 +183,16 @@ impl StageSeries {
     fn integrity(&self) -> &[CounterId; 7] {
         self.integrity.get_or_init(|| {
             let labels = self.labels();
-            ["verified", "missing", "repeated", "reordered", "mismatched", "unwitnessed", "unverified"].map(|what| {
-                let metric = match what {
-                    "verified" => "integrity_verified",
-                    "missing" => "integrity_missing",
-                    "repeated" => "integrity_repeated",
-                    "reordered" => "integrity_reordered",
-                    "mismatched" => "integrity_mismatched",
-                    "unwitnessed" => "integrity_unwitnessed",
-                    _ => "integrity_unverified",
-                };
-                self.recorder.counter(metric, &labels)
-            })
+            [
+                MetricId::IntegrityVerified,
+                MetricId::IntegrityMissing,
+                MetricId::IntegrityRepeated,
+                MetricId::IntegrityReordered,
+                MetricId::IntegrityMismatched,
+                MetricId::IntegrityUnwitnessed,
+                MetricId::IntegrityUnverified,
+            ]
+            .map(|metric| self.recorder.counter(metric, &labels))
         })
     }
 }
@@ -239,10 +238,10 @@ impl StageMeter {
     pub fn end(&self, outcome: Outcome) {
         let series = &self.series;
         if let Some(took) = self.connect.take() {
-            series.trend(&series.connects, "stage_connect", self.started, took, outcome);
+            series.trend(&series.connects, MetricId::StageConnect, self.started, took, outcome);
         }
         if let Some(took) = self.first_byte.take() {
-            series.trend(&series.first_bytes, "stage_first_byte", self.started, took, outcome);
+            series.trend(&series.first_bytes, MetricId::StageFirstByte, self.started, took, outcome);
         }
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use testmesh_shared::metric::MetricId;
 use tokio::time::Instant;
 
 use super::catalog::{Catalog, CounterId, GaugeId, SeriesKey, TrendId};
@@ -124,17 +125,17 @@ impl Recorder {
     }
 
     /// The slot of a counter. Resolve once and keep it.
-    pub fn counter(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> CounterId {
+    pub fn counter(&self, metric: MetricId, labels: &[(&'static str, &str)]) -> CounterId {
         self.inner.catalog.counter(SeriesKey::new(metric, labels))
     }
 
     /// The slot of a trend. Resolve once and keep it.
-    pub fn trend(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> TrendId {
+    pub fn trend(&self, metric: MetricId, labels: &[(&'static str, &str)]) -> TrendId {
         self.inner.catalog.trend(SeriesKey::new(metric, labels))
     }
 
     /// The slot of a gauge. Resolve once and keep it.
-    pub fn gauge(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> GaugeId {
+    pub fn gauge(&self, metric: MetricId, labels: &[(&'static str, &str)]) -> GaugeId {
         self.inner.catalog.gauge(SeriesKey::new(metric, labels))
     }
 

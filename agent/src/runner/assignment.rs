@@ -201,7 +201,7 @@ impl Active {
         let at = self.own.anchor.instant(ours).unwrap_or(now);
         tracing::info!(run = self.own.run, in_ms = (at.saturating_duration_since(now)).as_millis(), "starting");
         self.stage = Stage::Running { workers: self.own.workers.len() };
-        self.own.reporter.started(at);
+        self.own.reporter.started();
         self.command_all(&RunCommand::Start { at, saves }).await;
     }
 

@@ -18,3 +18,6 @@ mod stage;
 pub mod terminate;
 pub mod trace;
 pub mod worker;
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::ErrorKind;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -38,16 +39,16 @@ impl SessionSeries {
         let counter = |name| recorder.counter(name, &labels);
         let trend = |name| recorder.trend(name, &labels);
         Self {
-            planned: counter("sessions_planned"),
-            started: counter("sessions_started"),
-            passed: counter("sessions_passed"),
-            failed: counter("sessions_failed"),
-            interrupted: counter("sessions_interrupted"),
-            unstarted: counter("sessions_unstarted"),
-            active: recorder.gauge("sessions_active", &labels),
-            duration: trend("session_duration"),
-            response: trend("session_response"),
-            lag: trend("schedule_lag"),
+            planned: counter(MetricId::SessionsPlanned),
+            started: counter(MetricId::SessionsStarted),
+            passed: counter(MetricId::SessionsPassed),
+            failed: counter(MetricId::SessionsFailed),
+            interrupted: counter(MetricId::SessionsInterrupted),
+            unstarted: counter(MetricId::SessionsUnstarted),
+            active: recorder.gauge(MetricId::SessionsActive, &labels),
+            duration: trend(MetricId::SessionDuration),
+            response: trend(MetricId::SessionResponse),
+            lag: trend(MetricId::ScheduleLag),
         }
     }
 }

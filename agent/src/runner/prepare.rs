@@ -11,10 +11,11 @@ use testmesh_proto::v1::{Prepare, Problem as WireProblem, Refused};
 use testmesh_shared::clock::{OffsetEstimate, TimeAnchor};
 use testmesh_shared::id::{Epoch, RunId};
 use testmesh_shared::plan::expr::Secrets;
-use testmesh_shared::plan::{Files, Plan, Problem};
+use testmesh_shared::plan::{self, Files, Plan, Problem, Source, VarOverrides};
 use testmesh_shared::segment::Share;
 use testmesh_shared::shutdown::Tasks;
 use testmesh_shared::telemetry::SpanSink;
+use testmesh_shared::wire::from_proto;
 use tokio::sync::{mpsc, watch};
 
 use super::assignment::{Assignment, Order};
@@ -22,6 +23,7 @@ use super::blobs::Blobs;
 use super::context::RunFacts;
 use super::worker::{WorkerRun, Workers};
 use crate::config::Config;
+use crate::driver::DRIVERS;
 use crate::limits;
 use crate::recorder::Catalog;
 use crate::reporter::Reporter;
@@ -122,10 +124,10 @@ fn read(prepare: &Prepare, content: &Content, config: &Config) -> Result<Ready, 
     let refuse = |reason: String| Refused { run: prepare.run.clone(), reason, problems: Vec::new() };
     let text = content.plan.as_ref().ok_or_else(|| refuse("the plan's text did not arrive before Prepare".into()))?;
     let text = std::str::from_utf8(text).map_err(|_| refuse("the plan is not UTF-8 text".into()))?;
-    let vars = if prepare.vars.is_empty() { "{}" } else { &prepare.vars };
-    let vars = serde_json::from_str(vars).map_err(|error| refuse(format!("the variables cannot be read: {error}")))?;
+    let vars = overrides(&prepare.vars).map_err(refuse)?;
     let run: RunId = prepare.run.parse().map_err(|error| refuse(format!("not a run's id: {error}")))?;
-    let plan = load(&prepare.plan_file, text, &vars, content).map_err(|problems| Refused {
+    let source = Source { name: &prepare.plan_file, text, files: content };
+    let (plan, _notes) = plan::load(source, &vars, DRIVERS).map_err(|problems| Refused {
         problems: problems.iter().map(wire_problem).collect(),
         ..refuse(format!("the plan has {} problems", problems.len()))
     })?;
@@ -142,6 +144,18 @@ fn read(prepare: &Prepare, content: &Content, config: &Config) -> Result<Ready, 
     Ok(Ready { facts: Arc::new(facts), shares })
 }
 
+/// A JSON object of names and values in YAML.
+fn overrides(json: &str) -> Result<VarOverrides, String> {
+    let mut overrides = VarOverrides::default();
+    if json.is_empty() {
+        return Ok(overrides);
+    }
+    let values: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(json).map_err(|error| format!("the variables cannot be read: {error}"))?;
+    values.into_iter().for_each(|(name, value)| overrides.set(name, value));
+    Ok(overrides)
+}
+
 /// This agent's share of each scenario, in the plan's order.
 fn shares(prepare: &Prepare, plan: &Plan) -> Result<Vec<Option<Share>>, String> {
     let known = |name: &str| plan.scenarios.iter().any(|scenario| scenario.name == name);
@@ -151,7 +165,7 @@ fn shares(prepare: &Prepare, plan: &Plan) -> Result<Vec<Option<Share>>, String> 
     let share = |name: &str| {
         let given = prepare.shares.iter().find(|share| share.scenario == name);
         let given = given.filter(|share| !share.offsets.is_empty());
-        let share = given.map(|share| Share::new(share.offsets.clone(), share.cycle));
+        let share = given.map(from_proto::share);
         share.transpose().map_err(|error| format!("the share of scenario `{name}` is none: {error}"))
     };
     plan.scenarios.iter().map(|scenario| share(&scenario.name)).collect()
@@ -221,9 +235,8 @@ async fn arm(
     }
     let alone = shared.config.agents_in_process == 1;
     let reporter = Reporter::new(
-        prepare.run.clone(),
-        shared.epoch.get(),
-        shared.config.id.to_string(),
+        ready.facts.run.clone(),
+        shared.epoch,
         catalog,
         count,
         Box::new(Memory::new(limits::SPOOL_BYTES)),
@@ -241,5 +254,3 @@ async fn arm(
         anchor: shared.anchor,
     })
 }
-
-fn load(_: &str, _: &str, _: &serde_json::Map<String, serde_json::Value>, _: &dyn Files) -> Result<Plan, Vec<Problem>> { Err(Vec::new()) }

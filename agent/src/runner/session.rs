@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::SpanId;
+use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::expr::{Random, Scope};
 use testmesh_shared::plan::{ErrorKind, Stage};
 use tokio::time::{Instant, timeout};
@@ -158,7 +159,7 @@ impl Session<'_> {
         if let Some(error) = error {
             let recorder = &self.run.recorder;
             let scenario = ("scenario", &*self.scenario.name);
-            recorder.count(recorder.counter("cleanup_failed", &[scenario]), started, 1);
+            recorder.count(recorder.counter(MetricId::CleanupFailed, &[scenario]), started, 1);
             self.find("cleanup_failed", Severity::Warning, "", &format!("cleanup failed: {error}"), "");
         }
     }

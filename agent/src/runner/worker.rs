@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use testmesh_shared::clock::TimeAnchor;
+use testmesh_shared::metric::MetricId;
 use testmesh_shared::schedule::Part as AgentPart;
 use testmesh_shared::segment::Share;
 use testmesh_shared::telemetry::{SpanSink, Traceparent, traceparent::Origin};
@@ -336,7 +337,7 @@ impl Working {
     fn start_scenarios(&mut self, at: Instant) {
         self.busy = true;
         let agent = self.context.facts.agent.as_str();
-        let lag = self.context.recorder.trend("agent_loop_lag", &[("agent", agent)]);
+        let lag = self.context.recorder.trend(MetricId::AgentLoopLag, &[("agent", agent)]);
         self.lag = Some((lag, at.max(Instant::now()) + limits::LOOP_LAG_EVERY));
         for (position, share) in self.run.shares.iter().enumerate() {
             let Some(share) = share else { continue };

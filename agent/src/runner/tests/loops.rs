@@ -1,0 +1,119 @@
+//! Scenario loops: closed loads, drain and abort.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use testmesh_shared::schedule::Part as AgentPart;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use super::fake::{Kit, Measured, plan_of};
+use crate::pacing::{self, Paced, WorkerShare};
+use crate::runner::context::{Part, ScenarioContext};
+use crate::runner::pool::SessionPool;
+use crate::runner::scenario::ScenarioLoop;
+use crate::runner::terminate::{Stop, Terminator};
+
+/// Runs a scenario alone on one worker and says the given words at the given times. Returns what was measured, and how long
+/// it took.
+async fn play(load: &str, rest: &str, words: &[(u64, Stop)]) -> (Measured, Duration) {
+    let plan = plan_of(load, rest);
+    let kit = Kit::new(&plan);
+    let scenario = Rc::new(ScenarioContext::new(&plan, Part::Scenario(0)));
+    let share = WorkerShare { part: AgentPart::whole(), worker: 0, of: 1 };
+    let Paced { pacer, end } = pacing::for_scenario(&plan.scenarios[0].load, &share).unwrap();
+    let terminator = Terminator { end, graceful_stop: plan.scenarios[0].graceful_stop };
+    let pool = SessionPool::new(&kit.context, &scenario, pacer.planned());
+    let (say, stop) = watch::channel(Stop::No);
+    let start = Instant::now();
+    let running = ScenarioLoop { pacer, pool, terminator, stop, start }.run();
+    let saying = async {
+        for (millis, word) in words {
+            tokio::time::sleep_until(start + Duration::from_millis(*millis)).await;
+            say.send_replace(*word);
+        }
+        // The worker keeps the sender for as long as the loop runs.
+        std::future::pending::<()>().await;
+    };
+    LocalSet::new()
+        .run_until(async {
+            tokio::select! {
+                _ = running => {}
+                () = saying => {}
+            }
+        })
+        .await;
+    (kit.cut(), start.elapsed())
+}
+
+/// planned, started, passed, failed, interrupted, unstarted.
+fn ledger(measured: &Measured) -> [u64; 6] {
+    ["planned", "started", "passed", "failed", "interrupted", "unstarted"].map(|what| {
+        let metric = format!("sessions_{what}");
+        measured.count(&metric)
+    })
+}
+
+#[track_caller]
+fn took(duration: Duration, millis: u64) {
+    let expected = Duration::from_millis(millis);
+    assert!(duration >= expected && duration < expected + Duration::from_millis(50), "took {duration:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_is_one_session() {
+    let (measured, time) = play("once", "    stages:\n      - { name: a, fake: sleep 300 }\n", &[]).await;
+    assert_eq!(ledger(&measured), [1, 1, 1, 0, 0, 0]);
+    took(time, 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_of_sessions_is_shared_by_users() {
+    let load = "{ virtual_users: 3, sessions: 7 }";
+    let (measured, time) = play(load, "    stages:\n      - { name: a, fake: sleep 100 }\n", &[]).await;
+    assert_eq!(ledger(&measured), [7, 7, 7, 0, 0, 0]);
+    took(time, 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_stop_at_the_end_and_sessions_have_their_graceful_stop() {
+    let load = "{ virtual_users: 2, for: 1s }";
+    let patient = "    graceful_stop: 10s\n    stages:\n      - { name: a, fake: sleep 400 }\n";
+    let (measured, time) = play(load, patient, &[]).await;
+    assert_eq!(ledger(&measured), [6, 6, 6, 0, 0, 0]);
+    took(time, 1_200);
+    let strict = "    graceful_stop: 100ms\n    stages:\n      - { name: a, fake: sleep 400 }\n";
+    let (measured, time) = play(load, strict, &[]).await;
+    assert_eq!(ledger(&measured), [6, 6, 4, 0, 2, 0]);
+    took(time, 1_100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_starts_nothing_new_and_aborting_cuts() {
+    let load = "{ virtual_users: 1, sessions: 10 }";
+    let rest = "    graceful_stop: 10s\n    stages:\n      - { name: a, fake: sleep 1000 }\n    cleanup:\n      - { name: c, fake: sleep 50 }\n";
+    let (measured, time) = play(load, rest, &[(1_500, Stop::Drain)]).await;
+    assert_eq!(ledger(&measured), [10, 2, 2, 0, 0, 8]);
+    took(time, 2_100);
+    let (measured, time) = play(load, rest, &[(1_500, Stop::Drain), (1_600, Stop::Abort)]).await;
+    assert_eq!(ledger(&measured), [10, 2, 1, 0, 1, 8]);
+    took(time, 1_650);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_panics_is_a_failed_one_and_others_go_on() {
+    let load = "{ virtual_users: 2, sessions: 2 }";
+    let rest = "    stages:\n      - { name: a, fake: 'panic' }\n";
+    let (measured, _) = play(load, rest, &[]).await;
+    assert_eq!(ledger(&measured), [2, 2, 0, 2, 0, 0]);
+    assert!(measured.findings().contains(&"internal"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_ramp_up_and_are_active_together() {
+    let load = "{ virtual_users: 4, for: 4s, ramp_up: 2s }";
+    let (measured, _) = play(load, "    stages:\n      - { name: a, fake: sleep 10000 }\n", &[]).await;
+    let active: Vec<_> = measured.delta.gauges.iter().map(|(second, _, least)| (*second, *least)).collect();
+    assert_eq!(&active[..4], [(0, 0), (1, 2), (2, 4), (3, 4)]);
+}

@@ -1,0 +1,5 @@
+//! Sessions and scenario loops under paused time, with a driver that does what its stage says.
+
+mod fake;
+mod loops;
+mod sessions;
