@@ -1,3 +1,4 @@
 //! Everything a user sees: help, summaries, reports, messages about bad plans, and the command line as a process.
 mod fixture;
+mod process;
 mod reports;

@@ -1,5 +1,5 @@
 //! Plots over the run's time: sessions, streams, rows, what became of the rows, and latency of each stage.
-use super::plot::{Across, Band, Line, Measure, Plot, Shape, Thin, thin};
+use super::plot::{Across, Band, Line, Measure, Plot, Shape, Thin, clock, thin};
 use crate::report::format;
 use crate::report::model::{Labels, Report, Series};
 use maud::{Markup, html};
@@ -25,15 +25,22 @@ pub(super) fn load(report: &Report) -> Markup {
         ("sessions_lost", "lost", "c4"),
         ("sessions_interrupted", "interrupted", "c3"),
     ];
-    let rows: [Fixed; 7] = [
+    let rows: [Fixed; 3] = [
         ("integrity_verified", "verified", "good"),
         ("integrity_unwitnessed", "unwitnessed", "c3"),
         ("integrity_unverified", "unverified", "doubtful"),
+    ];
+    // Apart from the good ones: a few bad rows would be a line along the bottom.
+    let bad: [Fixed; 4] = [
         ("integrity_mismatched", "mismatched", "bad"),
         ("integrity_missing", "missing", "c4"),
         ("integrity_repeated", "repeated", "c1"),
         ("integrity_reordered", "reordered", "c2"),
     ];
+    let any_bad = bad.iter().any(|(metric, ..)| {
+        let mut values = merged(report, metric).flat_map(|series| series.values.values().flatten());
+        values.any(|value| value.is_some_and(|value| value > 0.0))
+    });
     html! {
         div.plots {
             (by_label(report, "sessions_active", "Sessions active", "", Value::Gauge))
@@ -42,6 +49,7 @@ pub(super) fn load(report: &Report) -> Markup {
             @if has(report, "stream_rows") { (by_label(report, "stream_rows", "Rows received", "per second", Value::Rate(Measure::PerSecond))) }
             @if has(report, "stream_bytes") { (by_label(report, "stream_bytes", "Data received", "per second", Value::Rate(Measure::BytesPerSecond))) }
             @if has(report, "integrity_verified") { (fixed(report, "What became of the rows", "per second", &rows)) }
+            @if any_bad { (fixed(report, "Bad rows", "per second", &bad)) }
         }
     }
 }
@@ -155,14 +163,13 @@ fn bands(report: &Report) -> Vec<Band> {
     bands
 }
 
-/// Where the time axes of all plots end.
+/// Where the time axes of all plots end: behind the last window.
 fn until(report: &Report) -> f64 {
-    let last = report
+    let ends = report
         .series
         .iter()
-        .filter_map(|series| series.at.last().copied())
-        .fold(0.0, f64::max);
-    report.run.duration.max(last).max(1.0)
+        .filter_map(|series| Some(series.at.last()? + window(series)));
+    ends.fold(report.run.duration, f64::max).max(1.0)
 }
 
 /// Brings lines over different times onto one axis: series have holes only at their ends.
@@ -196,17 +203,24 @@ fn plot(
     x: Vec<f64>,
     lines: Vec<Line>,
 ) -> Markup {
-    let across = Across::Time {
-        until: until(report),
-    };
+    let until = until(report);
+    let across = Across::Time { until };
     let bands = bands(report);
+    // A point stands in the middle of its window, and is called by its start.
+    let half = if x.len() > 1 {
+        (x[1] - x[0]) / 2.0
+    } else {
+        0.5
+    };
+    let x_labels = x.iter().map(|at| clock(*at, until)).collect();
+    let x = x.into_iter().map(|at| at + half).collect();
     Plot {
         title,
         note: note.to_owned(),
         measure,
         across,
         x,
-        x_labels: vec![],
+        x_labels,
         up: None,
         lines,
         bands,
@@ -256,7 +270,12 @@ fn by_label(report: &Report, metric: &str, title: &str, note: &str, value: Value
         .collect();
     let mut note = note.to_owned();
     if left_out > 0 {
-        note = format!("{note} · the largest {LINES} of {}", LINES + left_out);
+        let which = format!("the largest {LINES} of {}", LINES + left_out);
+        note = if note.is_empty() {
+            which
+        } else {
+            format!("{note} · {which}")
+        };
     }
     plot(report, title.to_owned(), &note, measure, x, lines)
 }
@@ -277,8 +296,8 @@ fn fixed(report: &Report, title: &str, note: &str, metrics: &[Fixed]) -> Markup 
                 })
             })
             .collect();
-        // What never happened needs no line; the first metric shows that something was counted at all.
-        if known.is_empty() || sum.iter().flatten().any(|value| *value > 0.0) {
+        // What never happened needs no line, except for the good: that it was counted at all is worth seeing.
+        if *colour == "good" || sum.iter().flatten().any(|value| *value > 0.0) {
             let values = [("count".to_owned(), sum)].into();
             known.push((
                 Series {

@@ -195,7 +195,7 @@ impl Plot {
                     @if !self.note.is_empty() { span.note { (self.note) } }
                     @if self.lines.len() > 1 {
                         ul.legend {
-                            @for line in &self.lines { li class=(line.colour) title=(line.label) { (line.label) } }
+                            @for line in &self.lines { li class=(line.colour) title=(line.label) { (format::shorten(&line.label, 36)) } }
                         }
                     }
                 }

@@ -34,7 +34,7 @@ pub(super) fn render(report: &Report) -> Markup {
                 tbody { @for session in sessions {
                     tr {
                         td.name { (session.session) }
-                        td.name title=(format!("{} at {}", session.agent, session.site)) { (session.agent) span.dim { " at " (session.site) } }
+                        td.name title=(format!("{} at {}", session.agent, session.site)) { (format::shorten(&session.agent, 24)) span.dim { " at " (format::shorten(&session.site, 16)) } }
                         td.number { (format::seconds(session.duration)) }
                         td.stretch { (bar(session, longest, &stages)) }
                         td { (trace(&session.trace_id)) }

@@ -2,6 +2,7 @@
 use super::over_time::{PALETTE, name};
 use super::plot::{Across, Line, Mark, Measure, Plot, Shape, percentile};
 use super::scale::Scale;
+use super::tables::stage_name;
 use crate::report::format;
 use crate::report::model::{Distribution, Extras, MetricRow, Report, Stage};
 use maud::{Markup, html};
@@ -33,7 +34,7 @@ pub(super) fn table(report: &Report) -> Markup {
                     th { "stage" } th.number { "runs" } th.number { "failed" } th.number { "p50" } th.number { "p95" }
                     th.number { "p99" } th.number { "max" } th.range-head { "p50 to p99, max" } th { "errors, status" }
                 } }
-                tbody { @for stage in merged { (row(stage, scale)) } }
+                tbody { @for stage in merged.iter().copied() { (row(stage, scale)) } }
             } }
         }
         @if report.sites.len() > 1 && !merged.is_empty() { (by_site(report, scale)) }
@@ -90,7 +91,7 @@ fn row(stage: &Stage, scale: Scale) -> Markup {
     let duration = stage.duration;
     html! {
         tr {
-            td.name title=(format!("{}/{}", stage.scenario, stage.stage)) { span.dim { (stage.scenario) " / " } (stage.stage) }
+            td.name title=(format!("{}/{}", stage.scenario, stage.stage)) { (stage_name(&stage.scenario, &stage.stage)) }
             td.number { (format::count(stage.runs)) }
             td.number.bad-text[failed > 0] { (format::count(failed)) }
             @for time in [duration.p50, duration.p95, duration.p99, duration.max] {
@@ -138,7 +139,7 @@ fn by_site(report: &Report, scale: Scale) -> Markup {
                 tbody { @for stage in stages.iter().take(SITE_ROWS) {
                     @let d = stage.duration;
                     tr {
-                        td.name { span.dim { (stage.scenario) " / " } (stage.stage) }
+                        td.name title=(format!("{}/{}", stage.scenario, stage.stage)) { (stage_name(&stage.scenario, &stage.stage)) }
                         td.name { (stage.site.as_deref().unwrap_or_default()) }
                         td.number { (format::count(stage.runs)) }
                         @for time in [d.p50, d.p95, d.p99, d.max] { td.number { (format::optional(time, format::seconds)) } }

@@ -8,6 +8,8 @@ use maud::{Markup, html};
 
 /// Findings that are listed; `report.json` has all.
 const FINDINGS: usize = 200;
+/// Characters of a name in a table; its middle gives way, and the whole is shown under the pointer.
+const NAME: usize = 40;
 /// Agents that are listed.
 const AGENTS: usize = 1_000;
 
@@ -101,7 +103,7 @@ fn per_stage(report: &Report) -> Markup {
             div.wide { table {
                 thead { tr { th { "stage" } @for column in columns { th.number { (column) } } } }
                 tbody { @for stage in stages { tr {
-                    td.name { span.dim { (stage.scenario) " / " } (stage.stage) }
+                    td.name title=(format!("{}/{}", stage.scenario, stage.stage)) { (stage_name(&stage.scenario, &stage.stage)) }
                     @for (index, column) in columns.iter().enumerate() {
                         @let count = value(column, &stage.scenario, &stage.stage).map(|row| row.count);
                         td.number.bad-text[index > 2 && count.unwrap_or(0) > 0] {
@@ -112,6 +114,11 @@ fn per_stage(report: &Report) -> Markup {
             } }
         }
     }
+}
+
+/// A stage with its scenario, short enough for a column.
+pub(super) fn stage_name(scenario: &str, stage: &str) -> Markup {
+    html! { span.dim { (format::shorten(scenario, NAME / 2)) " / " } (format::shorten(stage, NAME)) }
 }
 
 fn disagreements(i: &Integrity) -> Markup {
@@ -214,7 +221,7 @@ fn ledger_row(name: &str, s: &Sessions, concurrency: Option<u64>) -> Markup {
     ];
     html! {
         tr {
-            td.name { (name) }
+            td.name title=(name) { (format::shorten(name, NAME)) }
             @for (index, value) in cells.into_iter().enumerate() { td.number.bad-text[index > 2 && value > 0] { (format::count(value)) } }
             td.number { (concurrency.map_or_else(|| NOTHING.to_owned(), format::count)) }
         }
@@ -285,7 +292,7 @@ pub(super) fn agents(report: &Report) -> Markup {
             div.wide { table {
                 thead { tr { th { "site" } th.number { "agents" } th.number { "connect p50" } th.number { "connect p95" } } }
                 tbody { @for site in &report.sites { tr {
-                    td.name { (site.name) }
+                    td.name title=(site.name) { (format::shorten(&site.name, NAME)) }
                     td.number { (format::count(site.agents)) }
                     td.number { (format::optional(site.connect.p50, format::seconds)) }
                     td.number { (format::optional(site.connect.p95, format::seconds)) }
@@ -313,8 +320,8 @@ fn agent_row(agent: &Agent) -> Markup {
     };
     html! {
         tr {
-            td.name { (agent.id) }
-            td.name { (agent.site) }
+            td.name title=(agent.id) { (format::shorten(&agent.id, NAME)) }
+            td.name title=(agent.site) { (format::shorten(&agent.site, NAME)) }
             td { span class=(format!("chip {class}")) { (agent.status) } }
             td.number { (format::count(agent.sessions)) }
             td.number { (format::percent(agent.cpu_max)) }

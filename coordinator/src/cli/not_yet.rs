@@ -1,0 +1,48 @@
+//! What is known by name only.
+use super::args::{Agents, Certs, Check, Command, Deploy, Faults, Run, Runs, Serve};
+use super::error::CliError;
+
+/// Refuses what this build does not run.
+pub(super) fn refuse(command: &Command) -> Result<(), CliError> {
+    let name = match command {
+        Command::Run(run) => return run_flags(run),
+        Command::Check(check) => return check_flags(check),
+        Command::Serve(Serve { store: Some(_), .. }) => "serve --store",
+        Command::Agents(Agents::Drain { .. }) => "agents drain",
+        Command::Runs(Runs::Compare { .. }) => "runs compare",
+        Command::Faults(Faults::Revert { .. }) => "faults revert",
+        Command::Deploy(Deploy::Apply) => "deploy apply",
+        Command::Deploy(Deploy::Status) => "deploy status",
+        Command::Deploy(Deploy::Delete) => "deploy delete",
+        Command::Certs(Certs::Init) => "certs init",
+        Command::Certs(Certs::Agent) => "certs agent",
+        Command::Certs(Certs::Operator) => "certs operator",
+        Command::Schema
+        | Command::Submit(_)
+        | Command::Serve(_)
+        | Command::Agents(_)
+        | Command::Runs(_) => return Ok(()),
+    };
+    Err(CliError::NotYet(name))
+}
+
+fn run_flags(run: &Run) -> Result<(), CliError> {
+    let flags = [
+        (run.on.is_some(), "run --on"),
+        (run.scenario.is_some(), "run --scenario"),
+        (run.once, "run --once"),
+        (run.verbose, "run --verbose"),
+    ];
+    flags
+        .into_iter()
+        .find(|(used, _)| *used)
+        .map_or(Ok(()), |(_, name)| Err(CliError::NotYet(name)))
+}
+
+fn check_flags(check: &Check) -> Result<(), CliError> {
+    if check.schedule {
+        Err(CliError::NotYet("check --schedule"))
+    } else {
+        Ok(())
+    }
+}
