@@ -20,6 +20,7 @@ mod item;
 mod load;
 mod nearest;
 mod read;
+mod reference;
 mod scenario;
 mod stage;
 mod table;
@@ -42,6 +43,7 @@ pub use model::{
 pub use nearest::nearest;
 pub use problem::{Colour, Position, Problem, ProblemCode, Span, render};
 pub use read::{Source, load, refuse_size};
+pub use reference::{reference, schema};
 pub use table::PLAN;
 pub use vars::{NotAnOverride, VarOverrides};
 pub use yaml::{MAX_DEPTH, MAX_NODES, MAX_PLAN};

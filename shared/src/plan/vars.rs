@@ -51,7 +51,9 @@ impl VarOverrides {
     /// As it travels: a JSON object of names and values written in YAML.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let pairs = self.iter().map(|(name, value)| (name.to_owned(), Json::from(value)));
+        let pairs = self
+            .iter()
+            .map(|(name, value)| (name.to_owned(), Json::from(value)));
         Json::Object(pairs.collect()).to_string()
     }
 
@@ -62,7 +64,8 @@ impl VarOverrides {
     ///
     /// A text that is no JSON object.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        let pairs: serde_json::Map<String, Json> = serde_json::from_str(if text.is_empty() { "{}" } else { text })?;
+        let pairs: serde_json::Map<String, Json> =
+            serde_json::from_str(if text.is_empty() { "{}" } else { text })?;
         let mut overrides = Self::default();
         for (name, value) in pairs {
             match value {

@@ -194,7 +194,7 @@ fn wrong_expressions_are_found_when_compiled() {
         (
             "page.title",
             &[
-                "page: `page` is not in scope; results of a stage are for its own `expect`, `until` and `save`",
+                "page.title: `page` is not in scope; results of a stage are for its own `expect`, `until` and `save`",
             ],
         ),
         (
