@@ -16,6 +16,7 @@ pub mod schedule;
 pub mod segment;
 pub mod shutdown;
 pub mod telemetry;
+mod varint;
 pub mod wire;
 
 pub use plan::ErrorKind;

@@ -75,8 +75,7 @@ struct Node {
     singles: Vec<usize>,
 }
 
-/// A value found: a number's bits, or a place in the message.
-type Found64 = u64;
+/// Where a value lies in the message.
 type Place = (usize, usize);
 
 /// What one slot found.
@@ -84,10 +83,10 @@ type Place = (usize, usize);
 struct Slot {
     /// Whether values are collected as places rather than numbers.
     as_places: bool,
-    numbers: Vec<Found64>,
+    numbers: Vec<u64>,
     places: Vec<Place>,
     /// The value of a single field so far.
-    number: Found64,
+    number: u64,
     place: Place,
 }
 
@@ -96,7 +95,14 @@ struct Slot {
 pub struct Scanner {
     nodes: Vec<Node>,
     slots: [Slot; SLOTS],
-    scalars: [Option<Scalar>; SLOTS],
+    fields: [Option<Field>; SLOTS],
+}
+
+/// A field that is looked for. Equal paths share a slot: a key is often the time of sending, too.
+#[derive(Debug, Clone, Copy)]
+struct Field {
+    slot: usize,
+    scalar: Scalar,
 }
 
 impl Scanner {
@@ -112,11 +118,21 @@ impl Scanner {
         let mut scanner = Self {
             nodes: vec![Node::default()],
             slots: Default::default(),
-            scalars: paths.map(|path| path.map(FieldPath::scalar)),
+            fields: [None; SLOTS],
         };
         for (slot, path) in paths.into_iter().enumerate() {
-            if let Some(path) = path {
-                scanner.slots[slot].as_places = slot == PAYLOAD || path.scalar().is_bytes();
+            let Some(path) = path else { continue };
+            let as_places = slot == PAYLOAD || path.scalar().is_bytes();
+            let same = |other: &usize| {
+                paths[*other] == Some(path) && scanner.slots[*other].as_places == as_places
+            };
+            let known = (0..slot).find(same);
+            scanner.fields[slot] = Some(Field {
+                slot: known.unwrap_or(slot),
+                scalar: path.scalar(),
+            });
+            if known.is_none() {
+                scanner.slots[slot].as_places = as_places;
                 scanner.add(slot, path);
             }
         }
@@ -174,7 +190,7 @@ impl Scanner {
         walk(&self.nodes, &mut self.slots, 0, Cursor::new(message))?;
         Ok(Found {
             slots: &self.slots,
-            scalars: &self.scalars,
+            fields: &self.fields,
             message,
         })
     }
@@ -370,7 +386,7 @@ impl Key<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct Found<'a> {
     slots: &'a [Slot; SLOTS],
-    scalars: &'a [Option<Scalar>; SLOTS],
+    fields: &'a [Option<Field>; SLOTS],
     message: &'a [u8],
 }
 
@@ -425,20 +441,16 @@ impl<'a> Found<'a> {
     }
 
     fn key_slot(&self) -> (&'a Slot, Scalar) {
-        let place = if self.scalars[KEY].is_some() {
-            KEY
-        } else {
-            SEQUENCE
-        };
-        (
-            &self.slots[place],
-            self.scalars[place].unwrap_or(Scalar::Int64),
-        )
+        match self.fields[KEY].or(self.fields[SEQUENCE]) {
+            Some(field) => (&self.slots[field.slot], field.scalar),
+            // A layout always has a sequence.
+            None => (&self.slots[SEQUENCE], Scalar::Int64),
+        }
     }
 
     /// The pieces of the payload, in order. None of a message whose payload is its whole.
     pub fn payload(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let whole = self.scalars[PAYLOAD].is_none().then_some(self.message);
+        let whole = self.fields[PAYLOAD].is_none().then_some(self.message);
         let found = *self;
         whole.into_iter().chain(
             self.slots[PAYLOAD]
@@ -475,8 +487,9 @@ impl<'a> Found<'a> {
     /// field's unit has. `None` if the layout names no such field, or its value cannot be a time.
     #[must_use]
     pub fn sent_at_ns(&self, unit_ns: u64) -> Option<i64> {
-        let bits = *self.slots[SENT_AT].numbers.last()?;
-        match self.scalars[SENT_AT]? {
+        let field = self.fields[SENT_AT]?;
+        let bits = *self.slots[field.slot].numbers.last()?;
+        match field.scalar {
             Scalar::Float | Scalar::Double => float_ns(f64::from_bits(bits) * unit_ns as f64),
             Scalar::Uint64 | Scalar::Fixed64 => i64::try_from(bits.checked_mul(unit_ns)?).ok(),
             _ => bits.cast_signed().checked_mul(i64::try_from(unit_ns).ok()?),

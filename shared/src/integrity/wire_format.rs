@@ -2,6 +2,7 @@
 //! from a server under test may be anything.
 
 use super::scan::ScanError;
+use crate::varint::{self, VarintError};
 
 /// Deepest group that is skipped. Groups have been deprecated since 2008; nothing real nests them.
 const GROUP_MAX: usize = 32;
@@ -55,34 +56,12 @@ impl<'m> Cursor<'m> {
 
     #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, ScanError> {
-        match self.rest() {
-            // Tags and lengths are nearly always one or two bytes.
-            [a, ..] if *a < 0x80 => {
-                self.place += 1;
-                Ok(u64::from(*a))
-            }
-            [a, b, ..] if *b < 0x80 => {
-                self.place += 2;
-                Ok(u64::from(a & 0x7f) | u64::from(*b) << 7)
-            }
-            _ => self.long_varint(),
-        }
-    }
-
-    fn long_varint(&mut self) -> Result<u64, ScanError> {
-        let mut value = 0u64;
-        for (shift, byte) in (0..).step_by(7).zip(self.rest().iter().take(10)) {
-            self.place += 1;
-            // The tenth byte has room for one bit.
-            if shift == 63 && *byte > 1 {
-                return Err(ScanError::Varint);
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if *byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(ScanError::Truncated)
+        let (value, len) = varint::read(self.rest()).map_err(|error| match error {
+            VarintError::Truncated => ScanError::Truncated,
+            VarintError::Wide => ScanError::Varint,
+        })?;
+        self.place += len;
+        Ok(value)
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 //! refused delta has changed nothing.
 
 use super::histogram::{BUCKETS, HIGHEST_NS, bucket_of, least_of, upper_bound};
+use crate::varint;
 
 /// Greatest count of one delta. Far above what a second can hold, and far enough below 2⁶⁴ that no run overflows.
 pub const DELTA_COUNT_MAX: u64 = 1 << 48;
@@ -115,11 +116,12 @@ pub(super) struct Buckets<'a>(&'a [u8]);
 impl<'a> Buckets<'a> {
     /// Encodes ascending buckets.
     pub(super) fn encode(buckets: impl Iterator<Item = (usize, u64)>) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        // Enough for most, so that growing is rare.
+        let mut bytes = Vec::with_capacity(256);
         let mut last = 0;
         for (bucket, count) in buckets {
-            write_varint(&mut bytes, (bucket - last) as u64);
-            write_varint(&mut bytes, count);
+            varint::write(&mut bytes, (bucket - last) as u64);
+            varint::write(&mut bytes, count);
             last = bucket;
         }
         bytes
@@ -133,8 +135,8 @@ impl<'a> Buckets<'a> {
         let mut total = 0u64;
         let mut ends: Option<(usize, usize)> = None;
         while !bytes.is_empty() {
-            let gap = read_varint(&mut bytes).ok_or(DeltaError::Truncated)?;
-            let count = read_varint(&mut bytes).ok_or(DeltaError::Truncated)?;
+            let gap = take(&mut bytes).ok_or(DeltaError::Truncated)?;
+            let count = take(&mut bytes).ok_or(DeltaError::Truncated)?;
             let last = ends.map_or(0, |(_, last)| last as u64);
             let bucket = last.saturating_add(gap);
             let place = usize::try_from(bucket)
@@ -157,8 +159,8 @@ impl<'a> Buckets<'a> {
         let mut bytes = self.0;
         let mut last = 0usize;
         std::iter::from_fn(move || {
-            let gap = read_varint(&mut bytes)?;
-            let count = read_varint(&mut bytes)?;
+            let gap = take(&mut bytes)?;
+            let count = take(&mut bytes)?;
             // `check` has seen that every bucket is in range.
             last = last.saturating_add(usize::try_from(gap).ok()?);
             Some((last, count))
@@ -166,37 +168,12 @@ impl<'a> Buckets<'a> {
     }
 }
 
-fn write_varint(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(low_bits(value) | 0x80);
-        value >>= 7;
-    }
-    bytes.push(low_bits(value));
-}
-
-const fn low_bits(value: u64) -> u8 {
-    #[expect(clippy::cast_possible_truncation, reason = "seven bits are left")]
-    let bits = (value & 0x7f) as u8;
-    bits
-}
-
+/// Reads a number and moves on.
 #[inline]
-fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for place in 0..10 {
-        let (first, rest) = bytes.split_first()?;
-        *bytes = rest;
-        let bits = u64::from(first & 0x7f);
-        // The tenth byte has room for one bit.
-        if place == 9 && bits > 1 {
-            return None;
-        }
-        value |= bits << (7 * place);
-        if first & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let (value, len) = varint::read(bytes).ok()?;
+    *bytes = bytes.get(len..)?;
+    Some(value)
 }
 
 #[cfg(test)]
