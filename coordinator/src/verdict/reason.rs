@@ -76,7 +76,6 @@ reason_codes! {
     RowsReordered "rows_reordered" Integrity "Rows came out of order, beyond what the plan allows.",
     RowsMismatched "rows_mismatched" Integrity "Rows differ from their truth, beyond what the plan allows.",
     ThresholdBroken "threshold_broken" Threshold "A threshold is broken, and nothing makes its value doubtful.",
-    ThresholdTainted "threshold_tainted" Validity "A threshold is broken, but its value is doubtful.",
     NoData "no_data" Validity "A threshold found nothing to judge, though its stage could have been reached.",
     RowsUnverified "rows_unverified" Validity "Rows could not be compared because their truth could not be read.",
     NothingVerified "nothing_verified" Validity "A stage with a truth received rows, and not one was verified.",
@@ -87,6 +86,7 @@ reason_codes! {
     MeasurementsMissing "measurements_missing" Validity "Batches of an agent never arrived, so the totals are too low.",
     ClockUncertain "clock_uncertain" Validity "The clocks of the agents are too uncertain for what a threshold judges.",
     SetupFailed "setup_failed" Validity "The plan's setup failed, so no session was started.",
+    NotEnoughAgents "not_enough_agents" Validity "There are fewer agents than the plan or its sites need.",
     PlanRefused "plan_refused" Validity "An agent refused the plan, so nothing was started.",
     StartFailed "start_failed" Validity "Agents were not ready in time, so no session was started.",
     NothingStarted "nothing_started" Validity "Not one session was started.",
@@ -97,5 +97,29 @@ reason_codes! {
 impl fmt::Display for ReasonCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_documented_and_every_documented_code_exists() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verdicts.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let documented: Vec<_> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'))
+            .collect();
+        let known: Vec<_> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(documented, known);
+    }
+
+    #[test]
+    fn codes_are_serialised_as_they_are_printed() {
+        for code in ReasonCode::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
     }
 }

@@ -1,0 +1,417 @@
+//! Rows that several sessions saw: who agrees with whom, within a bounded horizon.
+//!
+//! Agents collapse equal rows of their own sessions; here the rows of all agents meet. An entry is one (group, key); it is
+//! settled when nobody can be expected to see its row any more (after the horizon), when the run ends, or when memory is
+//! short. Settling counts rows: those of the majority's digest are verified, all others mismatched, all of them in a tie;
+//! a row that one session alone saw is unwitnessed, or unverified if memory did not let it wait for a second one.
+use crate::limits;
+use crate::report::model::{Disagreement, SeenDigest};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use testmesh_shared::metric::MetricId;
+
+/// Which row of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// Integer fields.
+    Number(i64),
+    /// Everything else.
+    Text(Arc<str>),
+    /// The whole stream, for `of: stream`.
+    Stream,
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+            Self::Stream => f.write_str("stream"),
+        }
+    }
+}
+
+/// Where rows are counted: an index into [`Agree::places`].
+pub type PlaceId = u32;
+
+/// Where rows are counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The scenario.
+    pub scenario: Arc<str>,
+    /// The stage.
+    pub stage: Arc<str>,
+    /// The site of the agent.
+    pub site: Arc<str>,
+}
+
+/// What sessions of one agent saw under one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// XXH3-64 of the row, or XXH3-128 of the stream.
+    pub digest: u128,
+    /// Distinct sessions that saw it.
+    pub sessions: u32,
+    /// Rows to count: one per session, or the stream's.
+    pub rows: u64,
+    /// The index of one of those sessions.
+    pub witness: u64,
+    /// The agent's number in the run.
+    pub agent: u16,
+}
+
+/// Rows by what became of them, at one place and in one second.
+pub type Settled = BTreeMap<(PlaceId, u32), Counts>;
+
+/// Rows by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words of the glossary, in numbers")]
+pub struct Counts {
+    pub verified: u64,
+    pub mismatched: u64,
+    pub unwitnessed: u64,
+    pub unverified: u64,
+}
+
+impl Counts {
+    /// The metrics that these counts belong to.
+    pub fn metrics(self) -> [(MetricId, u64); 4] {
+        [
+            (MetricId::IntegrityVerified, self.verified),
+            (MetricId::IntegrityMismatched, self.mismatched),
+            (MetricId::IntegrityUnwitnessed, self.unwitnessed),
+            (MetricId::IntegrityUnverified, self.unverified),
+        ]
+    }
+}
+
+/// One content at one place.
+#[derive(Clone, Debug)]
+struct Seen {
+    digest: u128,
+    rows: u64,
+    witness: u64,
+    place: PlaceId,
+    sessions: u32,
+    agents: [u16; limits::MAX_AGENTS_PER_DIGEST],
+    agent_count: u8,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    second: u32,
+    seen: Vec<Seen>,
+}
+
+/// Why an entry is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Because {
+    Over,
+    MemoryIsShort,
+}
+
+/// What one entry takes without its contents: key, map slot, queue slot.
+const ENTRY_BYTES: usize = 128;
+
+/// The witness table of one run.
+#[derive(Debug)]
+pub struct Agree {
+    places: Vec<Place>,
+    place_ids: HashMap<Place, PlaceId>,
+    groups: Vec<Arc<str>>,
+    group_ids: HashMap<Arc<str>, u32>,
+    entries: HashMap<(u32, Key), Entry>,
+    /// Rows in the order of their first sighting. Streams are not in it: all streams of a group meet, however late.
+    queue: VecDeque<(u32, Key)>,
+    bytes: usize,
+    bytes_max: usize,
+    settled: Settled,
+    disagreeing: u64,
+    disagreements: Vec<(u32, Key, Vec<Seen>)>,
+    evicted: u64,
+}
+
+impl Default for Agree {
+    fn default() -> Self {
+        Self::new(limits::AGREE_BYTES)
+    }
+}
+
+impl Agree {
+    /// An empty table that takes at most about this much memory.
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            places: Vec::new(),
+            place_ids: HashMap::new(),
+            groups: Vec::new(),
+            group_ids: HashMap::new(),
+            entries: HashMap::new(),
+            queue: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+            settled: Settled::new(),
+            disagreeing: 0,
+            disagreements: Vec::new(),
+            evicted: 0,
+        }
+    }
+
+    /// The number of a place.
+    pub fn place(&mut self, place: &Place) -> PlaceId {
+        if let Some(id) = self.place_ids.get(place) {
+            return *id;
+        }
+        let id =
+            u32::try_from(self.places.len()).expect("places are bounded by the series of a run");
+        self.places.push(place.clone());
+        self.place_ids.insert(place.clone(), id);
+        id
+    }
+
+    /// The number of a group.
+    pub fn group(&mut self, name: &str) -> u32 {
+        if let Some(id) = self.group_ids.get(name) {
+            return *id;
+        }
+        let name: Arc<str> = Arc::from(name);
+        let id = u32::try_from(self.groups.len())
+            .expect("groups are bounded by the rows that name them");
+        // A group costs its name twice; it is charged like an entry, so hostile names run into the same bound.
+        self.bytes += 2 * name.len() + ENTRY_BYTES;
+        self.groups.push(Arc::clone(&name));
+        self.group_ids.insert(name, id);
+        id
+    }
+
+    /// Adds what an agent saw in this second.
+    pub fn see(&mut self, group: u32, key: Key, second: u32, place: PlaceId, sighting: Sighting) {
+        self.forget_before(second.saturating_sub(limits::AGREE_HORIZON_S));
+        let id = (group, key);
+        if !self.entries.contains_key(&id) {
+            self.bytes += ENTRY_BYTES + key_bytes(&id.1);
+            if id.1 != Key::Stream {
+                self.queue.push_back(id.clone());
+            }
+        }
+        let entry = self.entries.entry(id).or_insert_with(|| Entry {
+            second,
+            seen: Vec::new(),
+        });
+        let known = entry
+            .seen
+            .iter_mut()
+            .find(|seen| seen.digest == sighting.digest && seen.place == place);
+        if let Some(seen) = known {
+            seen.add(sighting);
+        } else if entry.seen.len() >= limits::MAX_DIGESTS_PER_KEY {
+            // Proven wrong already; only the count matters.
+            self.settled.entry((place, second)).or_default().mismatched += sighting.rows;
+        } else {
+            let contradicts = entry.seen.iter().all(|seen| seen.digest != sighting.digest);
+            let was_alone = entry
+                .seen
+                .iter()
+                .all(|seen| seen.digest == entry.seen[0].digest);
+            if contradicts && was_alone && !entry.seen.is_empty() {
+                self.disagreeing += 1;
+            }
+            entry.seen.push(Seen::new(place, sighting));
+            self.bytes += size_of::<Seen>();
+        }
+        while self.bytes > self.bytes_max && self.evict() {}
+    }
+
+    /// Keys that were seen with more than one content so far.
+    pub fn disagreeing(&self) -> u64 {
+        self.disagreeing
+    }
+
+    /// Rows that had to be settled before anyone else could see them.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// The place of an id.
+    pub fn place_of(&self, id: PlaceId) -> &Place {
+        &self.places[usize::try_from(id).expect("a place's number fits")]
+    }
+
+    /// Takes what was settled since the last call.
+    pub fn take_settled(&mut self) -> Settled {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Settles everything: the run is over.
+    pub fn finish(&mut self) {
+        self.queue.clear();
+        let mut rest: Vec<_> = std::mem::take(&mut self.entries).into_iter().collect();
+        // In the order of time, so that the disagreements that are kept do not depend on a hash.
+        rest.sort_by(|(a, x), (b, y)| (x.second, a).cmp(&(y.second, b)));
+        for (id, entry) in rest {
+            self.settle(id, entry, Because::Over);
+        }
+    }
+
+    /// The first disagreements, with names.
+    pub fn disagreements(&self, agents: &[(String, String)]) -> Vec<Disagreement> {
+        let show = |(group, key, seen): &(u32, Key, Vec<Seen>)| Disagreement {
+            group: self.groups[usize::try_from(*group).expect("a group's number fits")].to_string(),
+            key: key.to_string(),
+            digests: self.show_digests(key, seen, agents),
+        };
+        self.disagreements.iter().map(show).collect()
+    }
+
+    fn show_digests(
+        &self,
+        key: &Key,
+        seen: &[Seen],
+        agents: &[(String, String)],
+    ) -> Vec<SeenDigest> {
+        let majority = majority(seen);
+        let mut digests: Vec<_> = sessions_by_digest(seen).into_iter().collect();
+        digests.sort_by(|(a, x), (b, y)| y.cmp(x).then(a.cmp(b)));
+        let show = |(digest, sessions): (u128, u64)| {
+            let here: Vec<_> = seen.iter().filter(|one| one.digest == digest).collect();
+            let names: BTreeSet<usize> = here.iter().flat_map(|one| one.agents()).collect();
+            let named = |pick: fn(&(String, String)) -> &String| -> Vec<String> {
+                let names = names
+                    .iter()
+                    .filter_map(|agent| agents.get(*agent))
+                    .map(|agent| pick(agent).clone());
+                names.collect::<BTreeSet<_>>().into_iter().collect()
+            };
+            SeenDigest {
+                digest: if *key == Key::Stream {
+                    format!("{digest:032x}")
+                } else {
+                    format!("{digest:016x}")
+                },
+                sessions,
+                agents: named(|(id, _)| id),
+                sites: named(|(_, site)| site),
+                minority: majority != Some(digest),
+                witness: format!(
+                    "{}/{}",
+                    self.place_of(here[0].place).scenario,
+                    here[0].witness
+                ),
+            }
+        };
+        digests.into_iter().map(show).collect()
+    }
+
+    fn forget_before(&mut self, second: u32) {
+        while let Some(id) = self.queue.front() {
+            if self
+                .entries
+                .get(id)
+                .is_some_and(|entry| entry.second >= second)
+            {
+                break;
+            }
+            self.settle_first(Because::Over);
+        }
+    }
+
+    fn evict(&mut self) -> bool {
+        let some = !self.queue.is_empty();
+        self.settle_first(Because::MemoryIsShort);
+        some
+    }
+
+    fn settle_first(&mut self, because: Because) {
+        if let Some(id) = self.queue.pop_front()
+            && let Some(entry) = self.entries.remove(&id)
+        {
+            self.bytes -= ENTRY_BYTES + key_bytes(&id.1) + entry.seen.len() * size_of::<Seen>();
+            self.settle(id, entry, because);
+        }
+    }
+
+    fn settle(&mut self, (group, key): (u32, Key), entry: Entry, because: Because) {
+        let sessions: u64 = entry.seen.iter().map(|seen| u64::from(seen.sessions)).sum();
+        let majority = majority(&entry.seen);
+        for seen in &entry.seen {
+            let counts = self.settled.entry((seen.place, entry.second)).or_default();
+            match majority {
+                _ if sessions < 2 && because == Because::Over => counts.unwitnessed += seen.rows,
+                _ if sessions < 2 => {
+                    counts.unverified += seen.rows;
+                    self.evicted += seen.rows;
+                }
+                Some(digest) if digest == seen.digest => counts.verified += seen.rows,
+                _ => counts.mismatched += seen.rows,
+            }
+        }
+        let disagree = entry
+            .seen
+            .iter()
+            .any(|seen| seen.digest != entry.seen[0].digest);
+        if disagree && self.disagreements.len() < limits::MAX_DISAGREEMENTS {
+            self.disagreements.push((group, key, entry.seen));
+        }
+    }
+}
+
+impl Seen {
+    fn new(place: PlaceId, sighting: Sighting) -> Self {
+        let mut seen = Self {
+            digest: sighting.digest,
+            rows: 0,
+            witness: sighting.witness,
+            place,
+            sessions: 0,
+            agents: [0; limits::MAX_AGENTS_PER_DIGEST],
+            agent_count: 0,
+        };
+        seen.add(sighting);
+        seen
+    }
+
+    fn add(&mut self, sighting: Sighting) {
+        self.rows = self.rows.saturating_add(sighting.rows);
+        self.sessions = self.sessions.saturating_add(sighting.sessions);
+        let known = usize::from(self.agent_count);
+        if !self.agents[..known].contains(&sighting.agent) && known < self.agents.len() {
+            self.agents[known] = sighting.agent;
+            self.agent_count += 1;
+        }
+    }
+
+    fn agents(&self) -> impl Iterator<Item = usize> + '_ {
+        self.agents[..usize::from(self.agent_count)]
+            .iter()
+            .map(|agent| usize::from(*agent))
+    }
+}
+
+fn sessions_by_digest(seen: &[Seen]) -> BTreeMap<u128, u64> {
+    let mut sessions = BTreeMap::new();
+    for one in seen {
+        *sessions.entry(one.digest).or_default() += u64::from(one.sessions);
+    }
+    sessions
+}
+
+/// The digest that more sessions saw than any other; none in a tie.
+fn majority(seen: &[Seen]) -> Option<u128> {
+    let sessions = sessions_by_digest(seen);
+    let most = sessions.values().copied().max()?;
+    let mut first = sessions.iter().filter(|(_, count)| **count == most);
+    match (first.next(), first.next()) {
+        (Some((digest, _)), None) => Some(*digest),
+        _ => None,
+    }
+}
+
+fn key_bytes(key: &Key) -> usize {
+    match key {
+        Key::Text(text) => 3 * text.len(),
+        Key::Number(_) | Key::Stream => 0,
+    }
+}
+
+#[cfg(test)]
+#[path = "agree_tests.rs"]
+mod tests;

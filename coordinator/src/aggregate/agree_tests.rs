@@ -1,0 +1,212 @@
+//! Tables and laws of the witness table.
+use super::*;
+use proptest::prelude::*;
+
+fn place(site: &str) -> Place {
+    Place {
+        scenario: "live".into(),
+        stage: "stream".into(),
+        site: site.into(),
+    }
+}
+
+/// `(key, digest, sessions, agent)` per line; agents 0 and 1 are at haifa, 2 at tokyo.
+fn settle(sightings: &[(i64, u128, u32, u16)]) -> (Counts, Vec<Disagreement>) {
+    let mut agree = Agree::default();
+    let group = agree.group("g");
+    for &(key, digest, sessions, agent) in sightings {
+        let site = agree.place(&place(if agent < 2 { "haifa" } else { "tokyo" }));
+        let sighting = Sighting {
+            digest,
+            sessions,
+            rows: sessions.into(),
+            witness: 7,
+            agent,
+        };
+        agree.see(group, Key::Number(key), 0, site, sighting);
+    }
+    agree.finish();
+    let agents = [("a", "haifa"), ("b", "haifa"), ("c", "tokyo")]
+        .map(|(id, site)| (id.to_owned(), site.to_owned()));
+    (total(&mut agree), agree.disagreements(&agents))
+}
+
+fn total(agree: &mut Agree) -> Counts {
+    let mut total = Counts::default();
+    for counts in agree.take_settled().into_values() {
+        total.verified += counts.verified;
+        total.mismatched += counts.mismatched;
+        total.unwitnessed += counts.unwitnessed;
+        total.unverified += counts.unverified;
+    }
+    total
+}
+
+fn counts(verified: u64, mismatched: u64, unwitnessed: u64) -> Counts {
+    Counts {
+        verified,
+        mismatched,
+        unwitnessed,
+        unverified: 0,
+    }
+}
+
+#[test]
+fn what_sessions_saw_decides_over_rows() {
+    for (name, sightings, expect) in [
+        ("one session alone", &[(1, 5, 1, 0)][..], counts(0, 0, 1)),
+        (
+            "two sessions of one agent",
+            &[(1, 5, 2, 0)],
+            counts(2, 0, 0),
+        ),
+        ("two agents", &[(1, 5, 1, 0), (1, 5, 1, 2)], counts(2, 0, 0)),
+        (
+            "the same agent twice",
+            &[(1, 5, 1, 0), (1, 5, 1, 0)],
+            counts(2, 0, 0),
+        ),
+        ("a minority", &[(1, 5, 2, 0), (1, 6, 1, 1)], counts(2, 1, 0)),
+        ("a tie", &[(1, 5, 1, 0), (1, 6, 1, 1)], counts(0, 2, 0)),
+        (
+            "a tie of many",
+            &[(1, 5, 2, 0), (1, 6, 2, 1), (1, 7, 1, 2)],
+            counts(0, 5, 0),
+        ),
+        (
+            "a majority over sites",
+            &[(1, 5, 1, 0), (1, 5, 1, 2), (1, 6, 1, 1)],
+            counts(2, 1, 0),
+        ),
+        ("other keys", &[(1, 5, 1, 0), (2, 6, 1, 0)], counts(0, 0, 2)),
+    ] {
+        assert_eq!(settle(sightings).0, expect, "{name}");
+    }
+}
+
+#[test]
+fn a_disagreement_names_who_saw_what() {
+    let (_, disagreements) = settle(&[(42, 0xab, 1, 1), (42, 0xcd, 2, 0), (42, 0xcd, 1, 2)]);
+    assert_eq!(disagreements.len(), 1);
+    let one = &disagreements[0];
+    assert_eq!((one.group.as_str(), one.key.as_str()), ("g", "42"));
+    let shown: Vec<_> = one
+        .digests
+        .iter()
+        .map(|seen| {
+            (
+                seen.digest.as_str(),
+                seen.sessions,
+                seen.agents.join(","),
+                seen.sites.join(","),
+                seen.minority,
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (
+                "00000000000000cd",
+                3,
+                "a,c".into(),
+                "haifa,tokyo".into(),
+                false
+            ),
+            ("00000000000000ab", 1, "b".into(), "haifa".into(), true),
+        ]
+    );
+    assert_eq!(one.digests[0].witness, "live/7");
+}
+
+#[test]
+fn whole_streams_count_their_rows_and_never_grow_too_old_to_meet() {
+    let mut agree = Agree::default();
+    let (group, here) = (agree.group("snapshot"), agree.place(&place("haifa")));
+    for (second, digest) in [(0, 1), (5_000, 1), (9_000, 2)] {
+        let sighting = Sighting {
+            digest,
+            sessions: 1,
+            rows: 100,
+            witness: 0,
+            agent: 0,
+        };
+        agree.see(group, Key::Stream, second, here, sighting);
+    }
+    assert_eq!(agree.disagreeing(), 1);
+    agree.finish();
+    assert_eq!(total(&mut agree), counts(200, 100, 0));
+    assert_eq!(agree.disagreements(&[])[0].digests[0].digest.len(), 32);
+}
+
+#[test]
+fn rows_are_settled_when_the_horizon_has_passed() {
+    let mut agree = Agree::default();
+    let (group, here) = (agree.group("g"), agree.place(&place("haifa")));
+    let sighting = Sighting {
+        digest: 1,
+        sessions: 1,
+        rows: 1,
+        witness: 0,
+        agent: 0,
+    };
+    agree.see(group, Key::Number(1), 0, here, sighting);
+    agree.see(
+        group,
+        Key::Number(2),
+        limits::AGREE_HORIZON_S,
+        here,
+        sighting,
+    );
+    assert!(agree.take_settled().is_empty());
+    agree.see(
+        group,
+        Key::Number(3),
+        limits::AGREE_HORIZON_S + 1,
+        here,
+        sighting,
+    );
+    assert_eq!(total(&mut agree), counts(0, 0, 1));
+}
+
+#[test]
+fn when_memory_is_short_lonely_rows_are_unverified_and_counted() {
+    let mut agree = Agree::new(64 * 1024);
+    let (group, here) = (agree.group("g"), agree.place(&place("haifa")));
+    let sighting = Sighting {
+        digest: 1,
+        sessions: 1,
+        rows: 1,
+        witness: 0,
+        agent: 0,
+    };
+    for key in 0..10_000 {
+        agree.see(group, Key::Number(key), 0, here, sighting);
+    }
+    assert!(agree.bytes <= 64 * 1024);
+    agree.finish();
+    let all = total(&mut agree);
+    assert_eq!(all.unverified + all.unwitnessed, 10_000);
+    assert_eq!(all.unverified, agree.evicted());
+    assert!(all.unwitnessed > 100, "{all:?}");
+}
+
+proptest! {
+    /// Every row is counted exactly once, in whatever order agents report, and the order changes nothing.
+    #[test]
+    fn every_row_is_counted_once_in_any_order(
+        mut sightings in proptest::collection::vec((0..5_i64, 0..3_u128, 1..4_u32, 0..3_u16), 0..40),
+        seed in any::<u64>(),
+    ) {
+        let (first, disagreements) = settle(&sightings);
+        let rows: u64 = sightings.iter().map(|(_, _, sessions, _)| u64::from(*sessions)).sum();
+        prop_assert_eq!(first.verified + first.mismatched + first.unwitnessed + first.unverified, rows);
+        let by = usize::try_from(seed % 41).unwrap().min(sightings.len());
+        sightings.rotate_left(by);
+        sightings.reverse();
+        let (second, again) = settle(&sightings);
+        prop_assert_eq!(first, second);
+        prop_assert_eq!(disagreements.len(), again.len());
+        prop_assert_eq!(first.mismatched > 0, !disagreements.is_empty());
+    }
+}

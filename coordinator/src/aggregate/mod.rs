@@ -1,0 +1,15 @@
+//! Merging: batches of all agents become the totals, windows, rows and findings of one run, each exactly once.
+mod aggregator;
+pub mod agree;
+mod findings;
+mod ingest;
+mod rollup;
+mod totals;
+mod windows;
+
+pub use aggregator::{Aggregator, IngestError, Taken};
+pub use findings::{Findings, Novelty, Slowest};
+pub use ingest::{Admission, Ingest};
+pub use rollup::Rollup;
+pub use totals::{Extremes, Matcher, Selector, Span, Summary, Totals, to_f64};
+pub use windows::{Cell, Frozen, Windows};

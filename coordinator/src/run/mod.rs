@@ -1,0 +1,25 @@
+//! Runs: one execution of a plan each, from the queue to the verdict.
+//!
+//! `state` decides, `driver` acts, `seal` ends; `runs` owns them all.
+mod driver;
+mod event;
+mod inbox;
+mod log;
+mod message;
+mod result;
+mod roster;
+mod runs;
+mod seal;
+mod state;
+mod submission;
+
+pub use driver::{Driver, Surroundings};
+pub use event::{Action, AgentIndex, Ending, Event, Failure, Lifecycle, PlanAtFault, StopMode};
+pub use inbox::{AgentInput, FromAgent, Inbox};
+pub use log::{EventLog, Progress, ScenarioProgress, Told};
+pub use result::{Facts, report};
+pub use roster::{Roster, RosterEntry, Standing};
+pub use runs::{Runs, RunsHandle, SubmitError};
+pub use seal::{Renderer, Sealing};
+pub use state::{RunState, Terms};
+pub use submission::{RunCommand, RunHandle, RunOverview, Submission};

@@ -1,0 +1,187 @@
+//! From everything that is known of a run to its report. Pure.
+use super::event::Ending;
+use super::submission::Submission;
+use crate::aggregate::{Aggregator, Rollup, Selector, Span};
+use crate::fault::Timeline;
+use crate::report::model::{
+    Agent, Integrity, Report, RunInfo, SCHEMA, Scenario, Site, SiteConnect, StartSkew, Tool,
+};
+use crate::verdict::{self, Input, Process, Rules, ledger};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use testmesh_shared::metric::MetricId;
+
+/// What is known of a run besides its measurements.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What was asked.
+    pub submission: Submission,
+    /// Coordinator time of the start, if it came to that.
+    pub started_ns: Option<i64>,
+    /// From the start to the end of the last session.
+    pub duration: Duration,
+    /// How it ended.
+    pub ending: Ending,
+    /// Who measured.
+    pub agents: Vec<Agent>,
+    /// Runtimes of each agent.
+    pub runtimes: Vec<u32>,
+    /// How far apart they started.
+    pub start_skew: Option<StartSkew>,
+    /// Whether agents and coordinator share one process.
+    pub process: Process,
+}
+
+/// The report of a run whose aggregate is finished, and what renderers need besides.
+pub fn report(aggregator: &Aggregator, facts: Facts) -> (Report, Rollup) {
+    let plan = &facts.submission.plan;
+    let rules = Rules::of(plan);
+    let entries = aggregator.ledger();
+    let agents: Vec<_> = facts.agents.iter().map(|agent| agent.id.clone()).collect();
+    let missing = aggregator.missing_batches();
+    let verdict = verdict::judge(&Input {
+        rules: &rules,
+        totals: aggregator.totals(),
+        ledger: &entries,
+        ending: &facts.ending,
+        phases: aggregator.phases(),
+        duration: facts.duration,
+        agents: &agents,
+        missing_batches: &missing,
+        process: facts.process,
+    });
+    let by_scenario: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.scenario.clone(), entry.sessions))
+        .collect();
+    let mut rollup = Rollup::of(aggregator, &by_scenario);
+    let report = Report {
+        schema: SCHEMA.to_owned(),
+        tool: Tool {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: testmesh_proto::PROTOCOL,
+        },
+        run: run_info(&facts),
+        verdict: verdict.kind,
+        exit_code: i32::from(verdict.exit_code.code()),
+        reasons: verdict.reasons,
+        sessions: ledger::sum(&entries),
+        scenarios: entries
+            .iter()
+            .map(|entry| scenario(aggregator, entry))
+            .collect(),
+        thresholds: verdict.thresholds,
+        integrity: integrity(aggregator),
+        metrics: std::mem::take(&mut rollup.metrics),
+        stages: std::mem::take(&mut rollup.stages),
+        phases: aggregator.phases().report(facts.duration),
+        series: std::mem::take(&mut rollup.series),
+        sites: sites(aggregator, &facts.agents),
+        settings: settings(&facts, rollup.windows.resolution_s),
+        agents: facts.agents,
+        start_skew: facts.start_skew,
+        faults: Timeline::default().report(),
+        findings: aggregator.findings(),
+        slowest: aggregator.slowest(),
+    };
+    (report, rollup)
+}
+
+fn run_info(facts: &Facts) -> RunInfo {
+    let submission = &facts.submission;
+    let started = facts
+        .started_ns
+        .and_then(|ns| jiff::Timestamp::from_nanosecond(i128::from(ns)).ok());
+    RunInfo {
+        id: submission.id.to_string(),
+        plan: submission.plan.name.clone(),
+        plan_digest: submission.text_digest().to_string(),
+        started_at: started.map(|at| format!("{at:.3}")),
+        duration: facts.duration.as_secs_f64(),
+        seed: submission.seed,
+        vars: submission
+            .plan
+            .vars
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    }
+}
+
+fn scenario(aggregator: &Aggregator, entry: &ledger::Entry) -> Scenario {
+    let selector = Selector::all().with("scenario", &entry.scenario);
+    let levels = aggregator
+        .totals()
+        .extremes(MetricId::SessionsActive, &selector, Span::All);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a sum of counts"
+    )]
+    let concurrency_max = levels.map_or(0, |levels| levels.max as u64);
+    Scenario {
+        name: entry.scenario.clone(),
+        sessions: entry.sessions,
+        concurrency_max,
+    }
+}
+
+fn integrity(aggregator: &Aggregator) -> Integrity {
+    let totals = aggregator.totals();
+    let count = |metric| totals.counter(metric, &Selector::all(), Span::All);
+    Integrity {
+        streams: totals
+            .trend(MetricId::StreamDuration, &Selector::all(), Span::All)
+            .count(),
+        rows: count(MetricId::StreamRows),
+        bytes: count(MetricId::StreamBytes),
+        verified: count(MetricId::IntegrityVerified),
+        missing: count(MetricId::IntegrityMissing),
+        repeated: count(MetricId::IntegrityRepeated),
+        reordered: count(MetricId::IntegrityReordered),
+        mismatched: count(MetricId::IntegrityMismatched),
+        unwitnessed: count(MetricId::IntegrityUnwitnessed),
+        unverified: count(MetricId::IntegrityUnverified),
+        disagreements: aggregator.disagreements(),
+    }
+}
+
+fn sites(aggregator: &Aggregator, agents: &[Agent]) -> Vec<Site> {
+    let mut sites: BTreeMap<&str, u64> = BTreeMap::new();
+    for agent in agents {
+        *sites.entry(&agent.site).or_default() += 1;
+    }
+    let site = |(name, agents): (&str, u64)| {
+        let selector = Selector::all().with("site", name);
+        let connects = aggregator
+            .totals()
+            .trend(MetricId::StageConnect, &selector, Span::All);
+        let percentile = |percent| {
+            connects
+                .percentile(percent)
+                .map(|ns| Duration::from_nanos(ns).as_secs_f64())
+        };
+        Site {
+            name: name.to_owned(),
+            agents,
+            connect: SiteConnect {
+                p50: percentile(50.0),
+                p95: percentile(95.0),
+            },
+        }
+    };
+    sites.into_iter().map(site).collect()
+}
+
+fn settings(facts: &Facts, resolution: u32) -> BTreeMap<String, serde_json::Value> {
+    let process = match facts.process {
+        Process::Shared => "shared",
+        Process::Apart => "apart",
+    };
+    BTreeMap::from([
+        ("agents".to_owned(), facts.agents.len().into()),
+        ("process".to_owned(), process.into()),
+        ("runtimes".to_owned(), facts.runtimes.clone().into()),
+        ("window_resolution_s".to_owned(), resolution.into()),
+    ])
+}

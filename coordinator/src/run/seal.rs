@@ -1,0 +1,180 @@
+//! The end of a run: settle, judge, tell it as a report, render, store, and only then say that it is over.
+use super::driver::Driver;
+use super::event::{Ending, Lifecycle};
+use super::result::{self, Facts};
+use crate::aggregate::Aggregator;
+use crate::limits;
+use crate::report::model::{EventKind, EventLine, Extras, Report};
+use crate::store::{RunStore, StoredRun};
+use crate::telemetry;
+use crate::verdict::{Process, VerdictKind};
+use std::fmt;
+use std::sync::Arc;
+use testmesh_shared::error::Chain;
+use tokio::time::Instant;
+
+/// Renders a report's files: name and content of each.
+pub type Renderer = fn(&Report, &Extras) -> Vec<(String, Vec<u8>)>;
+
+/// What sealing needs.
+#[derive(Clone)]
+pub struct Sealing {
+    /// Where sealed runs go.
+    pub store: Arc<dyn RunStore>,
+    /// How they are rendered.
+    pub render: Renderer,
+    /// Whether agents and coordinator share one process.
+    pub process: Process,
+}
+
+impl fmt::Debug for Sealing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealing")
+            .field("process", &self.process)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Judges, renders and stores the run, and tells its watchers.
+    pub(super) async fn seal(mut self, ending: Ending) {
+        let now = Instant::now();
+        let duration = match (self.started, self.ended) {
+            (Some(started), Some(ended)) => ended.saturating_duration_since(started),
+            _ => std::time::Duration::ZERO,
+        };
+        if self.roster.is_none() {
+            // The ledger has the plan's scenarios even if nobody ran them.
+            self.aggregator.begin(&[], &self.submission.planned(0));
+        }
+        let sessions = self.aggregator.started_by_agent();
+        let facts = Facts {
+            submission: self.submission.clone(),
+            started_ns: self
+                .started
+                .map(|started| self.surroundings.anchor.unix_ns(started)),
+            duration,
+            ending,
+            agents: self
+                .roster
+                .as_ref()
+                .map(|roster| roster.report(&sessions))
+                .unwrap_or_default(),
+            runtimes: self
+                .roster
+                .iter()
+                .flat_map(|roster| &roster.entries)
+                .map(|entry| entry.runtimes)
+                .collect(),
+            start_skew: self
+                .roster
+                .as_ref()
+                .and_then(super::roster::Roster::start_skew),
+            process: self.surroundings.sealing.process,
+        };
+        let (lines, at_ns) = (self.log.lines(), self.now_ns());
+        let render = self.surroundings.sealing.render;
+        let aggregator = std::mem::replace(
+            &mut self.aggregator,
+            Aggregator::new(crate::phase::Phases::default()),
+        );
+        // Seconds of work for a large run, so not on a thread that others need.
+        let work = move || complete(aggregator, facts, lines, at_ns, render);
+        let Ok((report, files)) = self.surroundings.tasks.spawn_blocking("seal", work).await else {
+            return;
+        };
+        self.store_and_tell(now, report, files).await;
+    }
+
+    async fn store_and_tell(self, now: Instant, report: Report, files: Vec<(String, Vec<u8>)>) {
+        let (verdict, exit_code) = (report.verdict, report.exit_code);
+        let reasons: Vec<_> = report
+            .reasons
+            .iter()
+            .map(|reason| format!("{}: {}", reason.code, reason.message))
+            .collect();
+        let ended_ns = self.surroundings.anchor.unix_ns(now);
+        self.overview.send_modify(|overview| {
+            overview.state = Lifecycle::Sealed;
+            overview.ended_ns = ended_ns;
+            overview.verdict = Some(verdict);
+            overview.exit_code = exit_code;
+            overview.reasons.clone_from(&reasons);
+            overview.progress = self.log.latest_progress();
+        });
+        let overview = self.overview.borrow().clone();
+        let stored = StoredRun {
+            overview,
+            report: Arc::new(report),
+            files: Arc::new(files),
+        };
+        if let Err(error) = self.surroundings.sealing.store.put(stored).await {
+            tracing::error!(run = %self.submission.id, error = %Chain(&error), "a sealed run is not stored");
+        }
+        telemetry::sealed(&self.span, self.submission.id.as_str(), verdict, exit_code);
+        // Whoever hears of the end may ask for the report at once, so this comes last.
+        self.log.push(
+            self.now_ns(),
+            EventKind::Ended {
+                verdict,
+                exit_code,
+                reasons,
+            },
+        );
+    }
+}
+
+fn complete(
+    mut aggregator: Aggregator,
+    facts: Facts,
+    mut lines: Vec<EventLine>,
+    at_ns: i64,
+    render: Renderer,
+) -> (Report, Vec<(String, Vec<u8>)>) {
+    aggregator.finish();
+    let plan_text = facts.submission.plan.source.to_string();
+    let (report, rollup) = result::report(&aggregator, facts);
+    lines.push(ended_line(
+        &report,
+        lines.last().map_or(1, |line| line.number + 1),
+        at_ns,
+    ));
+    let extras = Extras {
+        distributions: rollup.distributions,
+        events: lines,
+        windows: rollup.windows,
+        plan_text,
+    };
+    let files = render(&report, &extras);
+    let bytes: usize = files.iter().map(|(_, content)| content.len()).sum();
+    if bytes > limits::MAX_REPORT_BYTES {
+        tracing::warn!(
+            bytes,
+            limit = limits::MAX_REPORT_BYTES,
+            "the report is larger than what is kept of it"
+        );
+        let smaller = files
+            .into_iter()
+            .filter(|(_, content)| content.len() < limits::MAX_REPORT_BYTES / 4);
+        return (report, smaller.collect());
+    }
+    (report, files)
+}
+
+fn ended_line(report: &Report, number: u64, at_ns: i64) -> EventLine {
+    let verdict: VerdictKind = report.verdict;
+    let reasons = report
+        .reasons
+        .iter()
+        .map(|reason| format!("{}: {}", reason.code, reason.message))
+        .collect();
+    EventLine {
+        number,
+        at_ns,
+        kind: EventKind::Ended {
+            verdict,
+            exit_code: report.exit_code,
+            reasons,
+        },
+    }
+}

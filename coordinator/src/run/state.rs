@@ -1,0 +1,467 @@
+//! The life of a run as a pure function: `step(now, event) -> actions`. No I/O, no async, no clock of its own.
+//!
+//! | state | leaves when | to | meanwhile |
+//! | --- | --- | --- | --- |
+//! | `queued` | placed | `preparing` | |
+//! | | not placed, stop | `sealed` | |
+//! | `preparing` | all armed | `setting_up`, or `starting` without setup | |
+//! | | refused, lost, time-out, stop | `sealed` | |
+//! | `setting_up` | setup passed | `starting` | |
+//! | | setup failed, lost, time-out, stop | `tearing_down`, or `sealed` without teardown | a stop reaches the agent at once |
+//! | `starting` | the start time | `running` | a lost agent is written off |
+//! | | stop | `draining` | |
+//! | `running` | planned end, first agent drained, stop | `draining` | a lost agent is written off |
+//! | `draining` | every agent drained and merged, or lost | `tearing_down`, or `sealed` without teardown | an abort reaches the agents |
+//! | | the latest end | the same, agents still at work written off | |
+//! | `tearing_down` | teardown ended, its agent lost, time-out, abort | `sealed` | |
+//! | `sealed` | never | | every event is ignored |
+//!
+//! Every state but `queued` and `sealed` has a deadline, so every run ends whatever its agents do. Losing an agent before
+//! the start ends the run, because its share would be missing from the first second on; later it only costs its share.
+use super::event::{Action, AgentIndex, Ending, Event, Failure, Lifecycle, PlanAtFault, StopMode};
+use crate::limits;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What of a plan decides over the life of its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The plan has setup stages.
+    pub has_setup: bool,
+    /// The plan has teardown stages.
+    pub has_teardown: bool,
+    /// From the start until the last planned end; `None` if the plan names none.
+    pub planned: Option<Duration>,
+    /// The longest graceful stop with its cleanup.
+    pub wind_down: Duration,
+}
+
+/// How far one agent has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Progress {
+    armed: bool,
+    drained: Option<u64>,
+    merged: u64,
+    gone: bool,
+}
+
+impl Progress {
+    fn finished(self) -> bool {
+        self.gone || self.drained.is_some_and(|last| self.merged >= last)
+    }
+}
+
+/// The state of one run. See the table in the module's documentation.
+#[derive(Debug)]
+pub struct RunState {
+    terms: Terms,
+    state: Lifecycle,
+    agents: Vec<Progress>,
+    deadline: Option<Instant>,
+    latest_end: Option<Instant>,
+    uncertainty: Duration,
+    worker: AgentIndex,
+    set_up: bool,
+    ending: Ending,
+}
+
+impl RunState {
+    /// A run that waits for agents.
+    pub fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            state: Lifecycle::Queued,
+            agents: Vec::new(),
+            deadline: None,
+            latest_end: None,
+            uncertainty: Duration::ZERO,
+            worker: 0,
+            set_up: false,
+            ending: Ending::default(),
+        }
+    }
+
+    /// Where the run is.
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.state
+    }
+
+    /// When [`Event::Tick`] is due; `None`: nothing happens by time alone.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether this agent is given up.
+    pub fn is_gone(&self, agent: AgentIndex) -> bool {
+        self.agents.get(agent).is_none_or(|progress| progress.gone)
+    }
+
+    /// Whether this agent has said that it is done.
+    pub fn is_drained(&self, agent: AgentIndex) -> bool {
+        self.agents
+            .get(agent)
+            .is_some_and(|progress| progress.drained.is_some())
+    }
+
+    /// Takes what happened, and says what is to be done.
+    pub fn step(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.state == Lifecycle::Sealed {
+            return actions;
+        }
+        match event {
+            Event::Placed { agents } => self.placed(now, agents, &mut actions),
+            Event::NotPlaced { message } => {
+                self.fail(
+                    Failure::NotEnoughAgents(message),
+                    Lifecycle::Queued,
+                    now,
+                    &mut actions,
+                );
+            }
+            Event::ClockHeard { uncertainty } => {
+                self.uncertainty = self.uncertainty.max(uncertainty)
+            }
+            Event::Refused {
+                agent,
+                reason,
+                plan_at_fault,
+            } => {
+                self.refused(now, agent, reason, plan_at_fault, &mut actions);
+            }
+            Event::Armed { agent } => self.armed(now, agent, &mut actions),
+            Event::SetUpEnded { agent, error } => {
+                self.set_up_ended(now, agent, error, &mut actions)
+            }
+            Event::Drained { agent, last_seq } => self.drained(now, agent, last_seq, &mut actions),
+            Event::Merged { agent, through } => self.merged(now, agent, through, &mut actions),
+            Event::Lost { agent, why } => self.lost(now, agent, why, &mut actions),
+            Event::TearDownEnded { agent, error } => {
+                self.tear_down_ended(agent, error, &mut actions)
+            }
+            Event::StopAsked { mode } => self.stop_asked(now, mode, &mut actions),
+            Event::Tick => self.tick(now, &mut actions),
+        }
+        actions
+    }
+
+    fn placed(&mut self, now: Instant, agents: usize, actions: &mut Vec<Action>) {
+        if self.state == Lifecycle::Queued {
+            self.agents = vec![Progress::default(); agents];
+            self.go(Lifecycle::Preparing, "", actions);
+            self.deadline = Some(now + limits::PREPARE_TIMEOUT);
+            actions.push(Action::Prepare);
+        }
+    }
+
+    fn refused(
+        &mut self,
+        now: Instant,
+        agent: AgentIndex,
+        reason: String,
+        fault: PlanAtFault,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.state == Lifecycle::Preparing && agent < self.agents.len() {
+            self.fail(
+                Failure::PlanRefused(reason, fault),
+                Lifecycle::Preparing,
+                now,
+                actions,
+            );
+        }
+    }
+
+    fn armed(&mut self, now: Instant, agent: AgentIndex, actions: &mut Vec<Action>) {
+        if self.state != Lifecycle::Preparing {
+            return;
+        }
+        if let Some(progress) = self.agents.get_mut(agent) {
+            progress.armed = true;
+        }
+        if !self.agents.iter().all(|progress| progress.armed) {
+            return;
+        }
+        if self.terms.has_setup {
+            self.set_up = true;
+            self.go(Lifecycle::SettingUp, "", actions);
+            self.deadline = Some(now + limits::SETUP_TIMEOUT);
+            actions.push(Action::SetUp { agent: self.worker });
+        } else {
+            self.start(now, actions);
+        }
+    }
+
+    fn set_up_ended(
+        &mut self,
+        now: Instant,
+        agent: AgentIndex,
+        error: Option<String>,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.state != Lifecycle::SettingUp || agent != self.worker {
+            return;
+        }
+        match error {
+            // Stopping makes setup fail; the stop is then the reason, not the failure that it caused.
+            _ if self.ending.stopped.is_some() => self.wind_up(now, "stopped", actions),
+            Some(error) => self.fail(
+                Failure::SetupFailed(error),
+                Lifecycle::SettingUp,
+                now,
+                actions,
+            ),
+            None => self.start(now, actions),
+        }
+    }
+
+    fn start(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        // Three round trips: the message arrives in half of one, unless its first packet is lost.
+        let margin =
+            (self.uncertainty * 6).clamp(limits::START_MARGIN_MIN, limits::START_MARGIN_MAX);
+        let at = now + margin;
+        self.go(Lifecycle::Starting, "", actions);
+        self.deadline = Some(at);
+        let length = self
+            .terms
+            .planned
+            .map_or(limits::MAX_RUN, |planned| planned + self.terms.wind_down);
+        self.latest_end = Some(at + length + limits::SEAL_GRACE);
+        actions.push(Action::Start { at });
+    }
+
+    fn drained(
+        &mut self,
+        now: Instant,
+        agent: AgentIndex,
+        last_seq: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        if !self.in_flight() {
+            return;
+        }
+        let Some(progress) = self.agents.get_mut(agent).filter(|progress| !progress.gone) else {
+            return;
+        };
+        progress.drained = Some(last_seq);
+        if self.state != Lifecycle::Draining {
+            self.drain(now, "", actions);
+        }
+        self.finish_if_all_did(now, actions);
+    }
+
+    fn merged(&mut self, now: Instant, agent: AgentIndex, through: u64, actions: &mut Vec<Action>) {
+        if let Some(progress) = self.agents.get_mut(agent) {
+            progress.merged = progress.merged.max(through);
+            self.finish_if_all_did(now, actions);
+        }
+    }
+
+    fn lost(&mut self, now: Instant, agent: AgentIndex, why: String, actions: &mut Vec<Action>) {
+        let Some(progress) = self.agents.get_mut(agent).filter(|progress| !progress.gone) else {
+            return;
+        };
+        let was_finished = progress.finished();
+        progress.gone = true;
+        // What is left of a run after its last session needs any agent, not this one.
+        if was_finished && self.state == Lifecycle::TearingDown && agent != self.worker {
+            return;
+        }
+        if !was_finished {
+            self.ending.lost.push((agent, why.clone()));
+            actions.push(Action::WriteOff {
+                agent,
+                why: why.clone(),
+            });
+        }
+        match self.state {
+            Lifecycle::Preparing | Lifecycle::SettingUp if self.ending.stopped.is_none() => {
+                let message = format!("agent {agent} was lost before the start: {why}");
+                self.fail(Failure::StartFailed(message), self.state, now, actions);
+            }
+            Lifecycle::SettingUp if agent == self.worker => self.wind_up(now, "stopped", actions),
+            Lifecycle::TearingDown if agent == self.worker => {
+                actions.push(Action::NoteTearDownFailed {
+                    error: format!("its agent was lost: {why}"),
+                });
+                self.seal(actions);
+            }
+            _ => self.finish_if_all_did(now, actions),
+        }
+    }
+
+    fn tear_down_ended(
+        &mut self,
+        agent: AgentIndex,
+        error: Option<String>,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.state == Lifecycle::TearingDown && agent == self.worker {
+            if let Some(error) = error {
+                actions.push(Action::NoteTearDownFailed { error });
+            }
+            self.seal(actions);
+        }
+    }
+
+    fn stop_asked(&mut self, now: Instant, mode: StopMode, actions: &mut Vec<Action>) {
+        if self.ending.stopped >= Some(mode) {
+            return;
+        }
+        // A run that is winding up by itself was not stopped: it is only in more of a hurry.
+        if self.state < Lifecycle::TearingDown {
+            self.ending.stopped = Some(mode);
+        }
+        match self.state {
+            Lifecycle::Queued | Lifecycle::Preparing => self.wind_up(now, "stopped", actions),
+            Lifecycle::SettingUp => actions.push(Action::Stop { mode }),
+            Lifecycle::Starting | Lifecycle::Running | Lifecycle::Draining => {
+                actions.push(Action::Stop { mode });
+                let end = now + self.terms.wind_down + limits::SEAL_GRACE;
+                self.latest_end = self.latest_end.map(|latest| latest.min(end));
+                self.drain(now, "stopped", actions);
+            }
+            Lifecycle::TearingDown if mode == StopMode::Abort => self.seal(actions),
+            Lifecycle::TearingDown | Lifecycle::Sealed => {}
+        }
+    }
+
+    fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match self.state {
+            Lifecycle::Preparing => {
+                let late: Vec<_> = self.unarmed().map(|agent| agent.to_string()).collect();
+                let message = format!("agents {} were not ready in time", late.join(", "));
+                self.fail(
+                    Failure::StartFailed(message),
+                    Lifecycle::Preparing,
+                    now,
+                    actions,
+                );
+            }
+            Lifecycle::SettingUp => {
+                let message = format!("setup did not end within {:?}", limits::SETUP_TIMEOUT);
+                self.fail(
+                    Failure::SetupFailed(message),
+                    Lifecycle::SettingUp,
+                    now,
+                    actions,
+                );
+            }
+            Lifecycle::Starting => {
+                self.go(Lifecycle::Running, "", actions);
+                let planned_end = self.terms.planned.map(|planned| now + planned);
+                self.deadline = planned_end.or(self.latest_end);
+            }
+            Lifecycle::Running if self.latest_end.is_none_or(|latest| now < latest) => {
+                self.drain(now, "", actions)
+            }
+            Lifecycle::Running | Lifecycle::Draining => self.overrun(now, actions),
+            Lifecycle::TearingDown => {
+                let error = format!("it did not end within {:?}", limits::SETUP_TIMEOUT);
+                actions.push(Action::NoteTearDownFailed { error });
+                self.seal(actions);
+            }
+            Lifecycle::Queued | Lifecycle::Sealed => {}
+        }
+    }
+
+    fn overrun(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        for agent in 0..self.agents.len() {
+            if !self.agents[agent].finished() {
+                self.ending.overran.push(agent);
+                self.agents[agent].gone = true;
+                actions.push(Action::WriteOff {
+                    agent,
+                    why: "it had not drained when the run had to end".into(),
+                });
+            }
+        }
+        self.finish_if_all_did(now, actions);
+    }
+
+    fn drain(&mut self, now: Instant, reason: &str, actions: &mut Vec<Action>) {
+        if self.state != Lifecycle::Draining {
+            self.go(Lifecycle::Draining, reason, actions);
+        }
+        self.deadline = self.latest_end;
+        self.finish_if_all_did(now, actions);
+    }
+
+    fn finish_if_all_did(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.in_flight() && self.agents.iter().all(|progress| progress.finished()) {
+            self.wind_up(now, "", actions);
+        }
+    }
+
+    /// Ends a run that never started, for this reason, unless it is past that state.
+    fn fail(
+        &mut self,
+        failure: Failure,
+        while_in: Lifecycle,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.state == while_in {
+            let reason = match &failure {
+                Failure::NotEnoughAgents(why)
+                | Failure::PlanRefused(why, _)
+                | Failure::StartFailed(why)
+                | Failure::SetupFailed(why) => why.clone(),
+            };
+            self.ending.failure = Some(failure);
+            self.wind_up(now, &reason, actions);
+        }
+    }
+
+    /// Teardown if there is one and an agent to run it, and then the end.
+    fn wind_up(&mut self, now: Instant, reason: &str, actions: &mut Vec<Action>) {
+        let began = self.set_up || self.in_flight();
+        let worker = (0..self.agents.len()).find(|&agent| !self.agents[agent].gone);
+        match worker {
+            Some(agent) if began && self.terms.has_teardown => {
+                self.worker = agent;
+                self.go(Lifecycle::TearingDown, reason, actions);
+                self.deadline = Some(now + limits::SETUP_TIMEOUT);
+                actions.push(Action::TearDown { agent });
+            }
+            _ => self.seal(actions),
+        }
+    }
+
+    fn seal(&mut self, actions: &mut Vec<Action>) {
+        self.go(Lifecycle::Sealed, "", actions);
+        self.deadline = None;
+        actions.push(Action::Release);
+        actions.push(Action::Seal(std::mem::take(&mut self.ending)));
+    }
+
+    fn go(&mut self, state: Lifecycle, reason: &str, actions: &mut Vec<Action>) {
+        self.state = state;
+        actions.push(Action::Announce {
+            state,
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn in_flight(&self) -> bool {
+        matches!(
+            self.state,
+            Lifecycle::Starting | Lifecycle::Running | Lifecycle::Draining
+        )
+    }
+
+    fn unarmed(&self) -> impl Iterator<Item = AgentIndex> + '_ {
+        self.agents
+            .iter()
+            .enumerate()
+            .filter(|(_, progress)| !progress.armed)
+            .map(|(agent, _)| agent)
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -1,0 +1,497 @@
+//! Scripts and laws of the run's state machine.
+use super::*;
+use proptest::prelude::*;
+
+const TERMS: Terms = Terms {
+    has_setup: true,
+    has_teardown: true,
+    planned: Some(Duration::from_secs(60)),
+    wind_down: Duration::from_secs(30),
+};
+
+struct Script {
+    state: RunState,
+    start: Instant,
+    now: Instant,
+}
+
+impl Script {
+    fn new(terms: Terms) -> Self {
+        let start = clock();
+        Self {
+            state: RunState::new(terms),
+            start,
+            now: start,
+        }
+    }
+
+    fn at(&mut self, seconds: f64) -> &mut Self {
+        self.now = self.start + Duration::from_secs_f64(seconds);
+        self
+    }
+
+    /// The actions in short, one word or two each.
+    fn check(&mut self, event: Event, expect: &str) -> &mut Self {
+        let actions = self.state.step(self.now, event.clone());
+        let shown: Vec<_> = actions
+            .iter()
+            .map(|action| show(action, self.start))
+            .collect();
+        assert_eq!(shown.join("; "), expect, "after {event:?}");
+        self
+    }
+
+    fn running(terms: Terms, agents: usize) -> Self {
+        let mut script = Self::new(terms);
+        script.state.step(script.now, Event::Placed { agents });
+        for agent in 0..agents {
+            script.state.step(script.now, Event::Armed { agent });
+        }
+        script.state.step(
+            script.now,
+            Event::SetUpEnded {
+                agent: 0,
+                error: None,
+            },
+        );
+        script.at(0.03).check(Event::Tick, "running");
+        script
+    }
+}
+
+fn clock() -> Instant {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async { Instant::now() })
+}
+
+fn show(action: &Action, start: Instant) -> String {
+    match action {
+        Action::Announce { state, reason } if reason.is_empty() => state.as_str().to_owned(),
+        Action::Announce { state, reason } => format!("{} ({reason})", state.as_str()),
+        Action::Prepare => "prepare".into(),
+        Action::SetUp { agent } => format!("set up {agent}"),
+        Action::Start { at } => format!("start at {:?}", *at - start),
+        Action::Stop { mode } => format!("stop {mode:?}"),
+        Action::TearDown { agent } => format!("tear down {agent}"),
+        Action::WriteOff { agent, .. } => format!("write off {agent}"),
+        Action::NoteTearDownFailed { error } => format!("note {error}"),
+        Action::Release => "release".into(),
+        Action::Seal(ending) => format!("seal {}", show_ending(ending)),
+    }
+}
+
+fn show_ending(ending: &Ending) -> String {
+    let mut words = Vec::new();
+    if let Some(failure) = &ending.failure {
+        words.push(format!("{failure:?}"));
+    }
+    words.extend(ending.stopped.map(|mode| format!("stopped {mode:?}")));
+    words.extend(ending.lost.iter().map(|(agent, _)| format!("lost {agent}")));
+    words.extend(
+        ending
+            .overran
+            .iter()
+            .map(|agent| format!("overran {agent}")),
+    );
+    if words.is_empty() {
+        "clean".into()
+    } else {
+        words.join(", ")
+    }
+}
+
+#[test]
+fn the_usual_way() {
+    Script::new(TERMS)
+        .check(Event::Placed { agents: 2 }, "preparing; prepare")
+        .check(Event::Armed { agent: 1 }, "")
+        .check(Event::Armed { agent: 0 }, "setting_up; set up 0")
+        .check(
+            Event::SetUpEnded {
+                agent: 0,
+                error: None,
+            },
+            "starting; start at 30ms",
+        )
+        .check(Event::Tick, "")
+        .at(0.03)
+        .check(Event::Tick, "running")
+        .check(
+            Event::Merged {
+                agent: 0,
+                through: 3,
+            },
+            "",
+        )
+        .at(60.03)
+        .check(Event::Tick, "draining")
+        .check(
+            Event::Merged {
+                agent: 0,
+                through: 7,
+            },
+            "",
+        )
+        .check(
+            Event::Drained {
+                agent: 0,
+                last_seq: 7,
+            },
+            "",
+        )
+        .check(
+            Event::Drained {
+                agent: 1,
+                last_seq: 2,
+            },
+            "",
+        )
+        .check(
+            Event::Merged {
+                agent: 1,
+                through: 1,
+            },
+            "",
+        )
+        .check(
+            Event::Merged {
+                agent: 1,
+                through: 2,
+            },
+            "tearing_down; tear down 0",
+        )
+        .check(
+            Event::TearDownEnded {
+                agent: 0,
+                error: None,
+            },
+            "sealed; release; seal clean",
+        )
+        .check(
+            Event::Lost {
+                agent: 0,
+                why: "late".into(),
+            },
+            "",
+        );
+}
+
+#[test]
+fn a_plan_without_setup_and_teardown_goes_straight_through() {
+    let terms = Terms {
+        has_setup: false,
+        has_teardown: false,
+        planned: None,
+        ..TERMS
+    };
+    Script::new(terms)
+        .check(Event::Placed { agents: 1 }, "preparing; prepare")
+        .check(Event::Armed { agent: 0 }, "starting; start at 30ms")
+        .at(0.03)
+        .check(Event::Tick, "running")
+        .at(5_000.0)
+        .check(Event::Tick, "")
+        .check(
+            Event::Merged {
+                agent: 0,
+                through: 1,
+            },
+            "",
+        )
+        .check(
+            Event::Drained {
+                agent: 0,
+                last_seq: 1,
+            },
+            "draining; sealed; release; seal clean",
+        );
+}
+
+#[test]
+fn a_slow_line_gets_a_longer_margin() {
+    let terms = Terms {
+        has_setup: false,
+        ..TERMS
+    };
+    Script::new(terms)
+        .check(Event::Placed { agents: 1 }, "preparing; prepare")
+        .check(
+            Event::ClockHeard {
+                uncertainty: Duration::from_millis(50),
+            },
+            "",
+        )
+        .check(
+            Event::ClockHeard {
+                uncertainty: Duration::from_millis(20),
+            },
+            "",
+        )
+        .check(Event::Armed { agent: 0 }, "starting; start at 300ms");
+}
+
+#[test]
+fn what_keeps_a_run_from_starting() {
+    Script::new(TERMS).check(
+        Event::NotPlaced {
+            message: "none".into(),
+        },
+        "sealed; release; seal NotEnoughAgents(\"none\")",
+    );
+    Script::new(TERMS)
+        .check(Event::Placed { agents: 2 }, "preparing; prepare")
+        .check(
+            Event::Refused {
+                agent: 1,
+                reason: "no secret".into(),
+                plan_at_fault: PlanAtFault::No,
+            },
+            "sealed; release; seal PlanRefused(\"no secret\", No)",
+        );
+    Script::new(TERMS)
+        .check(Event::Placed { agents: 2 }, "preparing; prepare")
+        .check(Event::Armed { agent: 1 }, "")
+        .at(60.0)
+        .check(
+            Event::Tick,
+            "sealed; release; seal StartFailed(\"agents 0 were not ready in time\")",
+        );
+    Script::new(TERMS)
+        .check(Event::Placed { agents: 2 }, "preparing; prepare")
+        .check(
+            Event::Lost { agent: 0, why: "link".into() },
+            "write off 0; sealed; release; seal StartFailed(\"agent 0 was lost before the start: link\"), lost 0",
+        );
+}
+
+#[test]
+fn a_failed_setup_still_tears_down() {
+    Script::new(TERMS)
+        .check(Event::Placed { agents: 1 }, "preparing; prepare")
+        .check(Event::Armed { agent: 0 }, "setting_up; set up 0")
+        .check(
+            Event::SetUpEnded {
+                agent: 0,
+                error: Some("503".into()),
+            },
+            "tearing_down (503); tear down 0",
+        )
+        .check(
+            Event::TearDownEnded {
+                agent: 0,
+                error: Some("503 too".into()),
+            },
+            "note 503 too; sealed; release; seal SetupFailed(\"503\")",
+        );
+}
+
+#[test]
+fn a_stop_drains_and_a_second_one_aborts() {
+    Script::running(TERMS, 1)
+        .check(
+            Event::StopAsked {
+                mode: StopMode::Drain,
+            },
+            "stop Drain; draining (stopped)",
+        )
+        .check(
+            Event::StopAsked {
+                mode: StopMode::Drain,
+            },
+            "",
+        )
+        .check(
+            Event::StopAsked {
+                mode: StopMode::Abort,
+            },
+            "stop Abort",
+        )
+        .check(
+            Event::Drained {
+                agent: 0,
+                last_seq: 0,
+            },
+            "tearing_down; tear down 0",
+        )
+        .check(
+            Event::StopAsked {
+                mode: StopMode::Abort,
+            },
+            "",
+        )
+        .check(
+            Event::TearDownEnded {
+                agent: 0,
+                error: None,
+            },
+            "sealed; release; seal stopped Abort",
+        );
+}
+
+#[test]
+fn a_stop_while_setting_up_waits_for_it_and_tears_down() {
+    Script::new(TERMS)
+        .check(Event::Placed { agents: 1 }, "preparing; prepare")
+        .check(Event::Armed { agent: 0 }, "setting_up; set up 0")
+        .check(
+            Event::StopAsked {
+                mode: StopMode::Drain,
+            },
+            "stop Drain",
+        )
+        .check(
+            Event::SetUpEnded {
+                agent: 0,
+                error: None,
+            },
+            "tearing_down (stopped); tear down 0",
+        )
+        .check(
+            Event::StopAsked {
+                mode: StopMode::Abort,
+            },
+            "sealed; release; seal stopped Drain",
+        );
+}
+
+#[test]
+fn a_lost_agent_costs_its_share_only() {
+    Script::running(TERMS, 2)
+        .check(
+            Event::Lost {
+                agent: 0,
+                why: "silent".into(),
+            },
+            "write off 0",
+        )
+        .check(
+            Event::Lost {
+                agent: 0,
+                why: "silent".into(),
+            },
+            "",
+        )
+        .at(61.0)
+        .check(
+            Event::Drained {
+                agent: 1,
+                last_seq: 0,
+            },
+            "draining; tearing_down; tear down 1",
+        )
+        .check(
+            Event::TearDownEnded {
+                agent: 1,
+                error: None,
+            },
+            "sealed; release; seal lost 0",
+        );
+    Script::running(TERMS, 1).check(
+        Event::Lost {
+            agent: 0,
+            why: "silent".into(),
+        },
+        "write off 0; sealed; release; seal lost 0",
+    );
+}
+
+#[test]
+fn an_agent_that_never_drains_does_not_hold_the_run() {
+    let terms = Terms {
+        has_teardown: false,
+        ..TERMS
+    };
+    Script::running(terms, 2)
+        .at(60.03)
+        .check(Event::Tick, "draining")
+        .check(
+            Event::Drained {
+                agent: 1,
+                last_seq: 0,
+            },
+            "",
+        )
+        .at(150.02)
+        .check(Event::Tick, "")
+        .at(150.03)
+        .check(Event::Tick, "write off 0; sealed; release; seal overran 0");
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let agent = 0..4_usize;
+    let error = proptest::option::of(Just("error".to_owned()));
+    prop_oneof![
+        Just(Event::Placed { agents: 3 }),
+        Just(Event::NotPlaced {
+            message: String::new()
+        }),
+        agent.clone().prop_map(|agent| Event::Refused {
+            agent,
+            reason: String::new(),
+            plan_at_fault: PlanAtFault::Yes
+        }),
+        agent.clone().prop_map(|agent| Event::Armed { agent }),
+        (agent.clone(), error.clone())
+            .prop_map(|(agent, error)| Event::SetUpEnded { agent, error }),
+        (agent.clone(), 0..4_u64).prop_map(|(agent, last_seq)| Event::Drained { agent, last_seq }),
+        (agent.clone(), 0..4_u64).prop_map(|(agent, through)| Event::Merged { agent, through }),
+        agent.clone().prop_map(|agent| Event::Lost {
+            agent,
+            why: String::new()
+        }),
+        (agent, error).prop_map(|(agent, error)| Event::TearDownEnded { agent, error }),
+        Just(Event::StopAsked {
+            mode: StopMode::Drain
+        }),
+        Just(Event::StopAsked {
+            mode: StopMode::Abort
+        }),
+        Just(Event::Tick),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order: states only go forward, an agent is written off once, the run is sealed once,
+    /// and time alone brings every run that was placed to its end.
+    #[test]
+    fn every_run_ends_exactly_once(
+        events in proptest::collection::vec((any_event(), 0..100_000_u64), 0..60),
+        has_setup: bool,
+        has_teardown: bool,
+        planned in proptest::option::of(1..100_u64),
+    ) {
+        let terms = Terms { has_setup, has_teardown, planned: planned.map(Duration::from_secs), ..TERMS };
+        let mut script = Script::new(terms);
+        let (mut seals, mut written_off, mut last) = (0, Vec::new(), Lifecycle::Queued);
+        let mut feed = |script: &mut Script, event: Event| {
+            for action in script.state.step(script.now, event) {
+                match action {
+                    Action::Seal(_) => seals += 1,
+                    Action::WriteOff { agent, .. } => {
+                        assert!(!written_off.contains(&agent), "{agent} was written off twice");
+                        written_off.push(agent);
+                    }
+                    Action::Announce { state, .. } => {
+                        assert!(state > last, "{state:?} after {last:?}");
+                        last = state;
+                    }
+                    _ => {}
+                }
+            }
+        };
+        feed(&mut script, Event::Placed { agents: 3 });
+        for (event, ms) in events {
+            script.now += Duration::from_millis(ms);
+            feed(&mut script, event);
+        }
+        while let Some(deadline) = script.state.deadline() {
+            script.now = deadline;
+            feed(&mut script, Event::Tick);
+        }
+        prop_assert_eq!(seals, 1);
+        prop_assert_eq!(script.state.lifecycle(), Lifecycle::Sealed);
+    }
+}

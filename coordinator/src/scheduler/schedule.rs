@@ -1,0 +1,124 @@
+//! `schedule(requirements, candidates) -> Schedule`: the scheduler's one entrance.
+use super::{Requirements, explain, placement};
+use std::collections::BTreeSet;
+use testmesh_shared::segment::{self, Share};
+
+/// An agent that could take part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its id.
+    pub id: String,
+    /// Where it runs.
+    pub site: String,
+    /// Drivers that it has.
+    pub drivers: BTreeSet<String>,
+}
+
+/// Who runs what, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// The agents of the run; the place in this list is the agent's number.
+    pub agents: Vec<Placed>,
+    /// Why it is so, one sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// One agent of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed {
+    /// Its id.
+    pub id: String,
+    /// Where it runs.
+    pub site: String,
+    /// Its part of every scenario, in the plan's order.
+    pub shares: Vec<(String, Share)>,
+}
+
+/// Why a run cannot be placed. All of them are exit code 103.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// There are too few agents.
+    #[error("agents needed that fit the plan: {needed}; connected: {agents}{}", listed(.left_out))]
+    TooFew {
+        /// The least number.
+        needed: usize,
+        /// How many there are.
+        agents: usize,
+        /// Why others do not fit.
+        left_out: Vec<String>,
+    },
+    /// A site has no agent.
+    #[error("the plan needs an agent at site `{site}`, and none of the {agents} that fit is there")]
+    NoAgentAtSite {
+        /// The site.
+        site: String,
+        /// How many agents fit otherwise.
+        agents: usize,
+    },
+    /// More sites than agents were asked for.
+    #[error("the plan names {sites} sites, and only {wanted} agents were asked for")]
+    FewerThanSites {
+        /// What the user asked for.
+        wanted: usize,
+        /// How many sites there are.
+        sites: usize,
+    },
+    /// The user asked for fewer agents than the plan's minimum.
+    #[error("the plan needs at least {minimum} agents, and only {wanted} were asked for")]
+    FewerThanMinimum {
+        /// What the user asked for.
+        wanted: usize,
+        /// The plan's `min_agents`.
+        minimum: u32,
+    },
+}
+
+fn listed(reasons: &[String]) -> String {
+    reasons
+        .iter()
+        .take(5)
+        .map(|reason| format!("; {reason}"))
+        .collect()
+}
+
+impl ScheduleError {
+    /// Whether more agents would help; else waiting for them is in vain.
+    pub fn can_be_waited_out(&self) -> bool {
+        match self {
+            Self::TooFew { .. } | Self::NoAgentAtSite { .. } => true,
+            Self::FewerThanSites { .. } | Self::FewerThanMinimum { .. } => false,
+        }
+    }
+}
+
+/// Assigns the scenarios of a plan to agents.
+///
+/// The same needs and the same candidates, in whatever order, give the same schedule. The shares of a scenario cover it
+/// without gap or overlap. Every site that a scenario names gets its weight, cut evenly among its agents.
+///
+/// # Errors
+///
+/// If there are not enough agents, or not where the plan wants them.
+pub fn schedule(needs: &Requirements, candidates: &[Candidate]) -> Result<Schedule, ScheduleError> {
+    let mut reasons = Vec::new();
+    let agents = placement::choose(needs, candidates, &mut reasons)?;
+    let mut placed: Vec<Placed> = agents
+        .iter()
+        .map(|agent| Placed {
+            id: agent.id.clone(),
+            site: agent.site.clone(),
+            shares: Vec::new(),
+        })
+        .collect();
+    for need in &needs.scenarios {
+        let weights = placement::weights(need, &agents);
+        reasons.push(explain::scenario(need, &agents, &weights));
+        for (agent, share) in placed.iter_mut().zip(segment::shares(&weights)) {
+            agent.shares.push((need.name.clone(), share));
+        }
+    }
+    Ok(Schedule {
+        agents: placed,
+        reasons,
+    })
+}

@@ -1,0 +1,112 @@
+//! The laws of `contract.rs`, for every store there is.
+use super::{MemoryStore, RunStore, StoredRun};
+use crate::report::model::{Integrity, Report, RunInfo, SCHEMA, Sessions, Tool};
+use crate::run::{Lifecycle, RunOverview};
+use crate::verdict::VerdictKind;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use testmesh_shared::id::RunId;
+
+fn run(id: &str, plan: &str) -> StoredRun {
+    let id: RunId = id.parse().unwrap();
+    let report = Report {
+        schema: SCHEMA.into(),
+        tool: Tool {
+            version: String::new(),
+            protocol: 1,
+        },
+        run: RunInfo {
+            id: id.to_string(),
+            plan: plan.into(),
+            plan_digest: String::new(),
+            started_at: None,
+            duration: 0.0,
+            seed: 0,
+            vars: BTreeMap::new(),
+        },
+        verdict: VerdictKind::Passed,
+        exit_code: 0,
+        reasons: Vec::new(),
+        sessions: Sessions::default(),
+        scenarios: Vec::new(),
+        thresholds: Vec::new(),
+        integrity: Integrity::default(),
+        metrics: Vec::new(),
+        stages: Vec::new(),
+        phases: Vec::new(),
+        series: Vec::new(),
+        sites: Vec::new(),
+        agents: Vec::new(),
+        start_skew: None,
+        settings: BTreeMap::new(),
+        faults: Vec::new(),
+        findings: Vec::new(),
+        slowest: Vec::new(),
+    };
+    let overview = RunOverview {
+        id,
+        plan: plan.into(),
+        state: Lifecycle::Sealed,
+        submitted_ns: 1,
+        started_ns: 2,
+        ended_ns: 3,
+        agents: 1,
+        verdict: Some(VerdictKind::Passed),
+        exit_code: 0,
+        reasons: Vec::new(),
+        progress: None,
+    };
+    StoredRun {
+        overview,
+        report: Arc::new(report),
+        files: Arc::new(vec![("report.json".into(), plan.into())]),
+    }
+}
+
+async fn keeps_the_laws(store: &dyn RunStore, most: usize) {
+    assert!(store.list().await.unwrap().is_empty());
+    assert!(
+        store
+            .find(&"absent".parse().unwrap())
+            .await
+            .unwrap()
+            .is_none()
+    );
+    for index in 0..most + 2 {
+        store
+            .put(run(&format!("r{index:03}"), "first"))
+            .await
+            .unwrap();
+    }
+    let newest = format!("r{:03}", most + 1);
+    store.put(run(&newest, "again")).await.unwrap();
+    let listed: Vec<_> = store
+        .list()
+        .await
+        .unwrap()
+        .iter()
+        .map(|run| run.id.to_string())
+        .collect();
+    let expect: Vec<_> = (2..most + 2)
+        .rev()
+        .map(|index| format!("r{index:03}"))
+        .collect();
+    assert_eq!(listed, expect, "the newest first, and the oldest forgotten");
+    let found = store.find(&newest.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(
+        (found.report.run.plan.as_str(), found.files[0].1.as_slice()),
+        ("again", b"again".as_slice())
+    );
+    assert!(
+        store
+            .find(&"r001".parse().unwrap())
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn the_store_in_memory_keeps_the_laws() {
+    keeps_the_laws(&MemoryStore::new(3), 3).await;
+}

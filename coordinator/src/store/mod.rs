@@ -1,0 +1,10 @@
+//! What outlives a run: sealed runs with their reports, and the blobs that plans are made of.
+pub mod blobs;
+mod contract;
+mod memory;
+
+#[cfg(test)]
+mod laws;
+
+pub use contract::{RunStore, StoreError, StoredRun};
+pub use memory::MemoryStore;

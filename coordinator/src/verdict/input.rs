@@ -1,0 +1,168 @@
+//! What a verdict is made from: plain values, so that every case can be written down in a test.
+use super::ledger;
+use crate::aggregate::{Matcher, Selector, Totals};
+use crate::phase::Phases;
+use crate::run::Ending;
+use std::time::Duration;
+use testmesh_shared::metric::{self, MetricId};
+use testmesh_shared::plan::model::{Action, Agg, Op, Plan, Stage, Threshold};
+
+/// Everything that is known when a run is over.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// The plan's part.
+    pub rules: &'a Rules,
+    /// What was measured.
+    pub totals: &'a Totals,
+    /// The closed ledger, one entry per scenario.
+    pub ledger: &'a [ledger::Entry],
+    /// How the run ended.
+    pub ending: &'a Ending,
+    /// Which seconds are judged.
+    pub phases: &'a Phases,
+    /// From the start to the end of the last session.
+    pub duration: Duration,
+    /// The agents' ids, by their number.
+    pub agents: &'a [String],
+    /// Batches that agents numbered and that never came, by agent.
+    pub missing_batches: &'a [(String, u64)],
+    /// Whether agents and coordinator share one process.
+    pub process: Process,
+}
+
+/// Whether agents and coordinator share one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// A local run: their loops disturb each other, so they may lag more, and their CPU cannot be told apart.
+    Shared,
+    /// Each agent has its own.
+    Apart,
+}
+
+/// What a plan says of its verdict.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// In the plan's order.
+    pub criteria: Vec<Criterion>,
+    /// At most this many agents may be lost.
+    pub agents_lost: u32,
+    /// At most this share of planned sessions may be dropped.
+    pub dropped_sessions: f64,
+    /// At most this lag between planned and actual start, in the open model.
+    pub schedule_lag_p99: Duration,
+    /// At most this lag of an agent's event loop; none: the default of the kind of run.
+    pub agent_loop_lag_p99: Option<Duration>,
+    /// At most this share of an agent's CPU quota.
+    pub agent_cpu: f64,
+    /// Every stage, with what comes before it.
+    pub stages: Vec<StageFact>,
+    /// Scenarios with planned arrivals.
+    pub open_scenarios: Vec<String>,
+}
+
+/// What a verdict must know of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageFact {
+    /// The scenario, or `setup`, `teardown`.
+    pub scenario: String,
+    /// The stage's name.
+    pub stage: String,
+    /// The stage of the session that must pass before; none: the first, or cleanup, which always runs.
+    pub after: Option<String>,
+    /// Its rows are compared with a truth.
+    pub has_truth: bool,
+}
+
+/// A threshold, ready to be judged.
+#[derive(Clone, Debug)]
+pub struct Criterion {
+    /// As the plan wrote it.
+    pub text: String,
+    /// How samples become one number.
+    pub agg: Agg,
+    /// The metric.
+    pub metric: MetricId,
+    /// Which series and seconds count.
+    pub selector: Selector,
+    /// The aggregate is multiplied by this.
+    pub factor: f64,
+    /// The comparison.
+    pub op: Op,
+    /// In the metric's base unit.
+    pub limit: f64,
+}
+
+impl Rules {
+    /// Reads them from a plan.
+    pub fn of(plan: &Plan) -> Self {
+        let mut stages = Vec::new();
+        for scenario in &plan.scenarios {
+            collect(&scenario.name, &scenario.stages, &mut stages);
+            for stage in &scenario.cleanup {
+                flatten(&scenario.name, stage, None, &mut stages);
+            }
+        }
+        collect("setup", &plan.setup, &mut stages);
+        collect("teardown", &plan.teardown, &mut stages);
+        let validity = &plan.validity;
+        Self {
+            criteria: plan.thresholds.iter().filter_map(Criterion::of).collect(),
+            agents_lost: validity.agents_lost,
+            dropped_sessions: validity.dropped_sessions,
+            schedule_lag_p99: validity.schedule_lag_p99,
+            agent_loop_lag_p99: validity.agent_loop_lag_p99,
+            agent_cpu: validity.agent_cpu,
+            stages,
+            // Every load model that this build runs is closed.
+            open_scenarios: Vec::new(),
+        }
+    }
+}
+
+impl Criterion {
+    /// Reads one from a plan, whose loader has refused unknown metrics.
+    fn of(threshold: &Threshold) -> Option<Self> {
+        let matchers = threshold.matchers.iter().map(|matcher| Matcher {
+            label: matcher.label.clone(),
+            equal: matcher.equal,
+            value: matcher.value.clone(),
+        });
+        Some(Self {
+            text: threshold.text.clone(),
+            agg: threshold.agg,
+            metric: metric::by_name(&threshold.metric)?.id,
+            selector: Selector::new(matchers),
+            factor: threshold.factor,
+            op: threshold.op,
+            limit: threshold.limit,
+        })
+    }
+}
+
+fn collect(scenario: &str, stages: &[Stage], into: &mut Vec<StageFact>) {
+    let mut after = None;
+    for stage in stages {
+        flatten(scenario, stage, after, into);
+        after = Some(stage.name.as_str());
+    }
+}
+
+fn flatten(scenario: &str, stage: &Stage, after: Option<&str>, into: &mut Vec<StageFact>) {
+    into.push(StageFact {
+        scenario: scenario.to_owned(),
+        stage: stage.name.clone(),
+        after: after.map(str::to_owned),
+        has_truth: stage
+            .integrity
+            .as_ref()
+            .is_some_and(|integrity| integrity.truth.is_some()),
+    });
+    let inner = match &stage.action {
+        Action::Repeat(repeat) => repeat.stages.as_slice(),
+        Action::Parallel(stages) => stages.as_slice(),
+        _ => &[],
+    };
+    for stage in inner {
+        flatten(scenario, stage, after, into);
+    }
+}

@@ -1,0 +1,152 @@
+//! `judge(input) -> Verdict`: the one place that decides over a run.
+//!
+//! In this order: data proven corrupt, or a broken threshold that nothing taints, is `failed`; any reason against the
+//! measurement is `inconclusive`; what is left is `passed`. All reasons are given, those that decided first.
+use super::input::{Criterion, Input};
+use super::reason::{ReasonClass, ReasonCode, VerdictKind};
+use super::threshold::{self, Observed};
+use super::{integrity, ledger, validity};
+use crate::report::model::{Reason, Threshold, ThresholdOutcome, Unit};
+use crate::run::{Failure, PlanAtFault};
+use testmesh_shared::exit_code::ExitCode;
+
+/// The answer of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The one word.
+    pub kind: VerdictKind,
+    /// The exit code of `testmesh run`.
+    pub exit_code: ExitCode,
+    /// Why it is not `passed`, the deciding reasons first.
+    pub reasons: Vec<Reason>,
+    /// What became of each threshold.
+    pub thresholds: Vec<Threshold>,
+}
+
+/// Judges a run that is over.
+pub fn judge(input: &Input<'_>) -> Verdict {
+    let mut reasons = integrity::corrupt(input);
+    let against_measurement = validity::reasons(input);
+    let saturated = validity::saturated(input);
+    let mut thresholds = Vec::new();
+    let (mut pace_matters, mut without_data) = (false, Vec::new());
+    for criterion in &input.rules.criteria {
+        let observed = threshold::observe(criterion, input);
+        let tainted_by = taints(
+            criterion,
+            observed,
+            input,
+            &against_measurement,
+            saturated.as_ref(),
+        );
+        pace_matters |= threshold::depends_on_pace(criterion);
+        match observed.outcome {
+            ThresholdOutcome::Failed if tainted_by.is_empty() => {
+                reasons.push(Reason {
+                    code: ReasonCode::ThresholdBroken,
+                    message: broken(criterion, observed),
+                });
+            }
+            ThresholdOutcome::NoData => without_data.push(Reason {
+                code: ReasonCode::NoData,
+                message: format!("nothing was measured for {}", criterion.text),
+            }),
+            ThresholdOutcome::Failed | ThresholdOutcome::Passed | ThresholdOutcome::NotReached => {}
+        }
+        thresholds.push(Threshold {
+            expr: criterion.text.clone(),
+            observed: observed.value,
+            limit: Some(criterion.limit),
+            unit: observed.unit,
+            outcome: observed.outcome,
+            tainted_by,
+        });
+    }
+    reasons.extend(against_measurement);
+    reasons.extend(saturated.filter(|_| pace_matters));
+    reasons.extend(without_data);
+    let kind = kind(&reasons);
+    Verdict {
+        kind,
+        exit_code: exit_code(kind, input),
+        reasons,
+        thresholds,
+    }
+}
+
+fn kind(reasons: &[Reason]) -> VerdictKind {
+    let has = |class: ReasonClass| reasons.iter().any(|reason| reason.code.class() == class);
+    if has(ReasonClass::Integrity) || has(ReasonClass::Threshold) {
+        VerdictKind::Failed
+    } else if has(ReasonClass::Validity) {
+        VerdictKind::Inconclusive
+    } else {
+        VerdictKind::Passed
+    }
+}
+
+fn exit_code(kind: VerdictKind, input: &Input<'_>) -> ExitCode {
+    match (kind, &input.ending.failure) {
+        (VerdictKind::Failed, _) => ExitCode::Failed,
+        (VerdictKind::Passed, _) => ExitCode::Passed,
+        (_, Some(Failure::NotEnoughAgents(_))) => ExitCode::NotEnoughAgents,
+        (_, Some(Failure::PlanRefused(_, PlanAtFault::Yes))) => ExitCode::PlanInvalid,
+        _ if input.ending.stopped.is_some() => ExitCode::Stopped,
+        _ => ExitCode::Inconclusive,
+    }
+}
+
+/// What makes the value of a threshold doubtful.
+fn taints(
+    criterion: &Criterion,
+    observed: Observed,
+    input: &Input<'_>,
+    against: &[Reason],
+    saturated: Option<&Reason>,
+) -> Vec<ReasonCode> {
+    let mut taints = Vec::new();
+    if threshold::depends_on_pace(criterion) {
+        taints.extend(saturated.map(|reason| reason.code));
+        taints.extend(
+            against
+                .iter()
+                .map(|reason| reason.code)
+                .find(|code| *code == ReasonCode::SessionsDropped),
+        );
+    }
+    let lost = ledger::sum(input.ledger).lost > 0 || !input.ending.lost.is_empty();
+    let would_hold = observed
+        .if_lost_were_good
+        .is_some_and(|value| criterion.op.holds(value, criterion.limit));
+    if lost && observed.outcome == ThresholdOutcome::Failed && would_hold {
+        taints.push(ReasonCode::AgentLost);
+    }
+    taints
+}
+
+fn broken(criterion: &Criterion, observed: Observed) -> String {
+    let value = observed.value.unwrap_or_default();
+    format!(
+        "{} does not hold: it was {}",
+        criterion.text,
+        show(value, observed.unit)
+    )
+}
+
+/// A value with its unit, as people write it.
+pub fn show(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Seconds if value.abs() < 0.001 => format!("{:.0} µs", value * 1e6),
+        Unit::Seconds if value.abs() < 1.0 => format!("{:.1} ms", value * 1e3),
+        Unit::Seconds => format!("{value:.2} s"),
+        Unit::Ratio => format!("{:.2} %", value * 100.0),
+        Unit::Bytes => format!("{value:.0} bytes"),
+        Unit::Count if value.fract() == 0.0 => format!("{value:.0}"),
+        Unit::Count => format!("{value:.2}"),
+        Unit::PerSecond => format!("{value:.2}/s"),
+    }
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -1,0 +1,539 @@
+//! Cases and laws of the verdict.
+use super::super::{Process, Rules, StageFact};
+use super::*;
+use crate::aggregate::{Matcher, Selector, Totals};
+use crate::phase::{Class, Phases};
+use crate::run::{Ending, StopMode};
+use crate::verdict::ledger::{Counted, Entry, close};
+use proptest::prelude::*;
+use std::time::Duration;
+use testmesh_shared::metric::{Change, Histogram, LabelSet, MetricId, TrendDelta};
+use testmesh_shared::plan::model::{Agg, Op};
+
+/// A run in values, and the shorthand that the cases below are written in.
+#[derive(Debug)]
+struct Case {
+    rules: Rules,
+    totals: Totals,
+    ledger: Vec<Entry>,
+    ending: Ending,
+    missing: Vec<(String, u64)>,
+    process: Process,
+}
+
+impl Case {
+    /// A healthy run of ten sessions with one stage, whose 100 rows are verified.
+    fn healthy() -> Self {
+        let stage = |stage: &str, after: Option<&str>, has_truth| StageFact {
+            scenario: "live".into(),
+            stage: stage.into(),
+            after: after.map(str::to_owned),
+            has_truth,
+        };
+        let rules = Rules {
+            dropped_sessions: 0.01,
+            schedule_lag_p99: Duration::from_millis(100),
+            agent_cpu: 0.9,
+            stages: vec![
+                stage("open", None, false),
+                stage("stream", Some("open"), true),
+            ],
+            ..Rules::default()
+        };
+        let mut case = Self {
+            rules,
+            totals: Totals::default(),
+            ledger: Vec::new(),
+            ending: Ending::default(),
+            missing: Vec::new(),
+            process: Process::Apart,
+        };
+        case.sessions(Counted {
+            started: 10,
+            passed: 10,
+            ..Counted::default()
+        })
+        .took("open", "passed", 10, 20)
+        .took("stream", "passed", 10, 2_000)
+        .rows(MetricId::StreamRows, 100)
+        .rows(MetricId::IntegrityVerified, 100)
+        .threshold(MetricId::SessionsFailed, Agg::Count, Op::Equal, 0.0);
+        case
+    }
+
+    fn sessions(&mut self, counted: Counted) -> &mut Self {
+        self.ledger = vec![close("live", None, counted)];
+        self
+    }
+
+    fn rows(&mut self, metric: MetricId, count: u64) -> &mut Self {
+        let labels =
+            LabelSet::new(&[("scenario", "live"), ("site", "local"), ("stage", "stream")]).unwrap();
+        let id = self.totals.intern(metric, &labels).unwrap();
+        self.totals
+            .add(id, 1, Class::Judged, &Change::Counter(count));
+        self
+    }
+
+    fn took(&mut self, stage: &str, outcome: &str, times: u32, ms: u64) -> &mut Self {
+        let labels = [
+            ("scenario", "live"),
+            ("site", "local"),
+            ("stage", stage),
+            ("outcome", outcome),
+        ];
+        self.trend(MetricId::StageDuration, &labels, times, ms)
+    }
+
+    fn loop_lag(&mut self, ms: u64) -> &mut Self {
+        self.trend(
+            MetricId::AgentLoopLag,
+            &[("agent", "a"), ("site", "local")],
+            100,
+            ms,
+        )
+    }
+
+    fn trend(
+        &mut self,
+        metric: MetricId,
+        labels: &[(&str, &str)],
+        times: u32,
+        ms: u64,
+    ) -> &mut Self {
+        let mut histogram = Histogram::new();
+        (0..times).for_each(|_| histogram.record(ms * 1_000_000).unwrap());
+        let buckets = histogram.encode_buckets();
+        let sum = u64::try_from(histogram.sum_ns()).unwrap();
+        let delta = TrendDelta::new(sum, ms * 1_000_000, ms * 1_000_000, &buckets).unwrap();
+        let id = self
+            .totals
+            .intern(metric, &LabelSet::new(labels).unwrap())
+            .unwrap();
+        self.totals.add(id, 1, Class::Judged, &Change::Trend(delta));
+        self
+    }
+
+    fn threshold(&mut self, metric: MetricId, agg: Agg, op: Op, limit: f64) -> &mut Self {
+        self.threshold_on(metric, &[], agg, op, limit)
+    }
+
+    fn threshold_on(
+        &mut self,
+        metric: MetricId,
+        on: &[(&str, &str)],
+        agg: Agg,
+        op: Op,
+        limit: f64,
+    ) -> &mut Self {
+        let matcher = |(label, value): &(&str, &str)| Matcher {
+            label: (*label).into(),
+            equal: true,
+            value: (*value).into(),
+        };
+        self.rules.criteria.push(Criterion {
+            text: format!("{metric} {} {limit}", op.as_str()),
+            agg,
+            metric,
+            selector: Selector::new(on.iter().map(matcher)),
+            factor: 1.0,
+            op,
+            limit,
+        });
+        self
+    }
+
+    fn failure(&mut self, failure: Failure) -> &mut Self {
+        self.ending.failure = Some(failure);
+        self.totals = Totals::default();
+        self.sessions(Counted::default())
+    }
+
+    fn judge(&self) -> Verdict {
+        judge(&Input {
+            rules: &self.rules,
+            totals: &self.totals,
+            ledger: &self.ledger,
+            ending: &self.ending,
+            phases: &Phases::default(),
+            duration: Duration::from_secs(10),
+            agents: &["a".into(), "b".into()],
+            missing_batches: &self.missing,
+            process: self.process,
+        })
+    }
+
+    /// `VERDICT CODE [reason…]`
+    fn check(&self, expect: &str) {
+        let verdict = self.judge();
+        let reasons: Vec<_> = verdict
+            .reasons
+            .iter()
+            .map(|reason| reason.code.as_str())
+            .collect();
+        let got = format!(
+            "{} {} {}",
+            verdict.kind,
+            verdict.exit_code.code(),
+            reasons.join(" ")
+        );
+        assert_eq!(got.trim_end(), expect, "{:#?}", verdict.reasons);
+    }
+}
+
+#[test]
+fn a_healthy_run_passes() {
+    Case::healthy().check("passed 0");
+}
+
+#[test]
+fn corrupt_data_fails_for_its_own_reason_whatever_else_is_wrong() {
+    for (metric, code) in [
+        (MetricId::IntegrityMissing, "rows_missing"),
+        (MetricId::IntegrityRepeated, "rows_repeated"),
+        (MetricId::IntegrityReordered, "rows_reordered"),
+        (MetricId::IntegrityMismatched, "rows_mismatched"),
+    ] {
+        Case::healthy()
+            .rows(metric, 1)
+            .check(&format!("failed 100 {code}"));
+        let mut case = Case::healthy();
+        case.rows(metric, 1).ending.lost.push((1, "silent".into()));
+        case.check(&format!("failed 100 {code} agent_lost"));
+        case.ending.stopped = Some(StopMode::Drain);
+        case.check(&format!("failed 100 {code} agent_lost stopped"));
+    }
+}
+
+#[test]
+fn a_broken_threshold_fails() {
+    let failed = Counted {
+        started: 10,
+        passed: 9,
+        failed: 1,
+        ..Counted::default()
+    };
+    Case::healthy()
+        .sessions(failed)
+        .check("failed 100 threshold_broken");
+    Case::healthy()
+        .threshold(
+            MetricId::StageDuration,
+            Agg::Percentile(95.0),
+            Op::Less,
+            0.5,
+        )
+        .check("failed 100 threshold_broken");
+    let mut case = Case::healthy();
+    case.threshold_on(
+        MetricId::StageDuration,
+        &[("stage", "open")],
+        Agg::Percentile(95.0),
+        Op::Less,
+        0.5,
+    )
+    .threshold(MetricId::SessionsFailed, Agg::Rate, Op::Less, 0.01)
+    .threshold(
+        MetricId::StreamRows,
+        Agg::PerSecond,
+        Op::GreaterOrEqual,
+        10.0,
+    )
+    .threshold(MetricId::StreamStall, Agg::Max, Op::Less, 2.0);
+    case.check("passed 0");
+}
+
+#[test]
+fn a_saturated_generator_taints_times_and_matters_only_to_them() {
+    let mut case = Case::healthy();
+    case.loop_lag(50).check("passed 0");
+    case.threshold(
+        MetricId::StageDuration,
+        Agg::Percentile(95.0),
+        Op::Less,
+        0.5,
+    );
+    case.check("inconclusive 10 generator_saturated");
+    let tainted = &case.judge().thresholds[1];
+    assert_eq!(tainted.tainted_by, [ReasonCode::GeneratorSaturated]);
+    assert_eq!(tainted.outcome, ThresholdOutcome::Failed);
+    // A local run may lag more, and then the threshold is simply broken.
+    case.process = Process::Shared;
+    case.check("failed 100 threshold_broken");
+    // A count is what it is, however slow its agent.
+    let mut case = Case::healthy();
+    let failed = Counted {
+        started: 10,
+        passed: 9,
+        failed: 1,
+        ..Counted::default()
+    };
+    case.loop_lag(50)
+        .sessions(failed)
+        .check("failed 100 threshold_broken");
+}
+
+#[test]
+fn a_lost_agent_taints_what_its_sessions_could_have_saved() {
+    let lost = Counted {
+        started: 10,
+        passed: 8,
+        lost: 2,
+        ..Counted::default()
+    };
+    let mut case = Case::healthy();
+    case.sessions(lost).ending.lost.push((1, "silent".into()));
+    case.check("inconclusive 10 agent_lost");
+    // 8 of 10 passed; with the lost two all would have: the agent is to blame, not the server.
+    case.threshold(MetricId::SessionsPassed, Agg::Rate, Op::Greater, 0.9);
+    case.check("inconclusive 10 agent_lost");
+    // 5 of 10 failed, and no lost session can change that.
+    let mut case = Case::healthy();
+    case.sessions(Counted {
+        started: 10,
+        passed: 3,
+        failed: 5,
+        lost: 2,
+        ..Counted::default()
+    });
+    case.ending.lost.push((1, "silent".into()));
+    case.check("failed 100 threshold_broken agent_lost");
+    // A plan may tolerate it.
+    let mut case = Case::healthy();
+    case.sessions(lost).ending.lost.push((1, "silent".into()));
+    case.rules.agents_lost = 1;
+    case.check("passed 0");
+}
+
+#[test]
+fn a_percentile_is_tainted_if_good_samples_could_lower_it() {
+    let mut case = Case::healthy();
+    case.sessions(Counted {
+        started: 110,
+        passed: 10,
+        lost: 100,
+        ..Counted::default()
+    });
+    case.ending.lost.push((1, "silent".into()));
+    case.threshold_on(
+        MetricId::StageDuration,
+        &[("stage", "stream")],
+        Agg::Percentile(50.0),
+        Op::Less,
+        0.5,
+    );
+    case.check("inconclusive 10 agent_lost");
+    let mut case = Case::healthy();
+    case.sessions(Counted {
+        started: 11,
+        passed: 10,
+        lost: 1,
+        ..Counted::default()
+    });
+    case.ending.lost.push((1, "silent".into()));
+    case.threshold_on(
+        MetricId::StageDuration,
+        &[("stage", "stream")],
+        Agg::Percentile(50.0),
+        Op::Less,
+        0.5,
+    );
+    case.check("failed 100 threshold_broken agent_lost");
+}
+
+#[test]
+fn what_was_not_measured_is_never_passed() {
+    let p95 = |case: &mut Case, stage: &str| {
+        case.threshold_on(
+            MetricId::StageDuration,
+            &[("stage", stage)],
+            Agg::Percentile(95.0),
+            Op::Less,
+            0.5,
+        );
+    };
+    let mut case = Case::healthy();
+    case.rules.stages.push(StageFact {
+        scenario: "live".into(),
+        stage: "skipped".into(),
+        after: Some("stream".into()),
+        has_truth: false,
+    });
+    p95(&mut case, "skipped");
+    case.check("inconclusive 10 no_data");
+    // Nobody passed the stage before: that nobody came to this one is no news.
+    let mut case = Case::healthy();
+    case.totals = Totals::default();
+    case.took("open", "status", 10, 5).sessions(Counted {
+        started: 10,
+        failed: 10,
+        ..Counted::default()
+    });
+    p95(&mut case, "stream");
+    case.check("failed 100 threshold_broken");
+    assert_eq!(
+        case.judge().thresholds[1].outcome,
+        ThresholdOutcome::NotReached
+    );
+}
+
+#[test]
+fn rows_that_were_not_compared_are_no_evidence() {
+    let mut case = Case::healthy();
+    case.rows(MetricId::IntegrityUnverified, 3)
+        .check("inconclusive 10 rows_unverified");
+    let mut case = Case::healthy();
+    case.totals = Totals::default();
+    case.rows(MetricId::StreamRows, 100)
+        .rows(MetricId::IntegrityUnwitnessed, 100);
+    case.check("inconclusive 10 nothing_verified");
+}
+
+#[test]
+fn runs_that_never_started_say_why() {
+    for (failure, expect) in [
+        (
+            Failure::NotEnoughAgents(String::new()),
+            "inconclusive 103 not_enough_agents",
+        ),
+        (
+            Failure::PlanRefused(String::new(), PlanAtFault::Yes),
+            "inconclusive 104 plan_refused",
+        ),
+        (
+            Failure::PlanRefused(String::new(), PlanAtFault::No),
+            "inconclusive 10 plan_refused",
+        ),
+        (
+            Failure::StartFailed(String::new()),
+            "inconclusive 10 start_failed",
+        ),
+        (
+            Failure::SetupFailed(String::new()),
+            "inconclusive 10 setup_failed",
+        ),
+    ] {
+        Case::healthy().failure(failure).check(expect);
+    }
+    let mut case = Case::healthy();
+    case.totals = Totals::default();
+    case.sessions(Counted::default())
+        .check("inconclusive 10 nothing_started");
+}
+
+#[test]
+fn other_reasons_against_the_measurement() {
+    let mut case = Case::healthy();
+    case.ending.stopped = Some(StopMode::Abort);
+    case.check("inconclusive 105 stopped");
+    let mut case = Case::healthy();
+    case.ending.overran.push(0);
+    case.check("inconclusive 10 run_overran");
+    let mut case = Case::healthy();
+    case.missing.push(("a".into(), 2));
+    case.check("inconclusive 10 measurements_missing");
+    let mut case = Case::healthy();
+    case.sessions(Counted {
+        started: 10,
+        passed: 9,
+        ..Counted::default()
+    });
+    case.check("inconclusive 10 ledger_unbalanced");
+    let mut case = Case::healthy();
+    case.sessions(Counted {
+        started: 10,
+        passed: 10,
+        dropped: 1,
+        ..Counted::default()
+    });
+    case.check("inconclusive 10 sessions_dropped");
+}
+
+fn any_case() -> impl Strategy<Value = Case> {
+    let integrity = proptest::array::uniform4(prop_oneof![3 => Just(0_u64), 1 => 1..5_u64]);
+    let counts = proptest::array::uniform5(0..4_u64);
+    let flags = proptest::array::uniform6(proptest::bool::weighted(0.2));
+    (integrity, counts, flags, 0..200_u64).prop_map(|(integrity, counts, flags, lag)| {
+        let mut case = Case::healthy();
+        let metrics = [
+            MetricId::IntegrityMissing,
+            MetricId::IntegrityRepeated,
+            MetricId::IntegrityReordered,
+            MetricId::IntegrityMismatched,
+        ];
+        metrics
+            .into_iter()
+            .zip(integrity)
+            .for_each(|(metric, count)| {
+                case.rows(metric, count);
+            });
+        let [passed, failed, dropped, interrupted, lost] = counts;
+        let started = passed + failed + interrupted + lost;
+        case.sessions(Counted {
+            started,
+            passed,
+            failed,
+            dropped,
+            interrupted,
+            lost,
+        })
+        .loop_lag(lag);
+        let [gone, stopped, overran, missing, unverified, strict] = flags;
+        case.ending.stopped = stopped.then_some(StopMode::Drain);
+        if gone {
+            case.ending.lost.push((0, String::new()));
+        }
+        if overran {
+            case.ending.overran.push(1);
+        }
+        case.missing = vec![("a".into(), u64::from(missing))];
+        case.rows(MetricId::IntegrityUnverified, u64::from(unverified));
+        if strict {
+            case.threshold(MetricId::StageDuration, Agg::Max, Op::Less, 1.0);
+        }
+        case
+    })
+}
+
+proptest! {
+    /// `passed` means what it says, `failed` is always proven, and the exit code and reasons agree with the word.
+    #[test]
+    fn a_verdict_is_never_better_than_its_evidence(case in any_case()) {
+        let verdict = case.judge();
+        let corrupt = integrity_total(&case) > 0;
+        let has = |class| verdict.reasons.iter().any(|reason| reason.code.class() == class);
+        match verdict.kind {
+            VerdictKind::Passed => {
+                prop_assert!(verdict.reasons.is_empty());
+                prop_assert!(!corrupt);
+                prop_assert!(case.ledger[0].sessions.failed == 0 && case.ledger[0].sessions.started > 0);
+                prop_assert!(case.ending.lost.is_empty() && case.ending.stopped.is_none());
+                prop_assert!(verdict.thresholds.iter().all(|one| one.outcome != ThresholdOutcome::Failed));
+                prop_assert_eq!(verdict.exit_code, ExitCode::Passed);
+            }
+            VerdictKind::Failed => {
+                prop_assert!(has(ReasonClass::Integrity) || has(ReasonClass::Threshold));
+                prop_assert_eq!(verdict.exit_code, ExitCode::Failed);
+            }
+            VerdictKind::Inconclusive => {
+                prop_assert!(!corrupt);
+                prop_assert!(has(ReasonClass::Validity) && !has(ReasonClass::Threshold));
+            }
+        }
+        // A failed threshold without a taint is always said.
+        let broken = verdict.thresholds.iter().filter(|one| {
+            one.outcome == ThresholdOutcome::Failed && one.tainted_by.is_empty()
+        });
+        let said = verdict.reasons.iter().filter(|reason| reason.code == ReasonCode::ThresholdBroken);
+        prop_assert_eq!(broken.count(), said.count());
+    }
+}
+
+fn integrity_total(case: &Case) -> u64 {
+    use crate::aggregate::Span;
+    let count = |metric| case.totals.counter(metric, &Selector::all(), Span::All);
+    count(MetricId::IntegrityMissing)
+        + count(MetricId::IntegrityRepeated)
+        + count(MetricId::IntegrityReordered)
+        + count(MetricId::IntegrityMismatched)
+}
