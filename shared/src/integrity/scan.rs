@@ -211,7 +211,7 @@ fn walk(
     }
     while !cursor.is_at_end() {
         let (number, wire_type) = cursor.tag()?;
-        let value = cursor;
+        let value = cursor.place;
         let mut read = false;
         // A field may be on several paths: a key that is also the time of sending.
         for (wanted, action) in actions {
@@ -219,7 +219,7 @@ fn walk(
                 continue;
             }
             read = true;
-            cursor = value;
+            cursor.place = value;
             match action {
                 Action::Read {
                     slot,
