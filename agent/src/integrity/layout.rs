@@ -87,12 +87,11 @@ enum Role {
 
 impl Role {
     /// Whether a field of this type may play the role, or what it would have to be.
-    fn accepts(self, scalar: Scalar, is_list: bool) -> Result<(), &'static str> {
+    fn accepts(self, scalar: Scalar) -> Result<(), &'static str> {
         match self {
             Self::Sequence if !scalar.is_integer() => Err("a sequence is a whole number"),
             Self::Key if scalar == Scalar::Message => Err("a key is a number, a string or bytes"),
             Self::SentAt if !scalar.is_number() => Err("a time of sending is a number"),
-            Self::SentAt if is_list => Err("a message is sent once: the field must not be repeated"),
             Self::Sequence | Self::Key | Self::Payload | Self::SentAt => Ok(()),
         }
     }
@@ -111,7 +110,7 @@ fn resolve(name: &plan::FieldPath, message: &MessageDescriptor, role: Role) -> R
         if names.peek().is_none() {
             let path = FieldPath::new(parents, step, scalar(&field.kind()))
                 .map_err(|error| problem(error.to_string(), "name a field further up".to_owned()))?;
-            return match role.accepts(path.scalar(), path.is_list()) {
+            return match role.accepts(path.scalar()) {
                 Ok(()) => Ok(path),
                 Err(want) => {
                     let kind = if field.is_list() { "repeated " } else { "" };
