@@ -111,6 +111,13 @@ fn finished(source: Source<'_>, mut problems: Vec<Problem>) -> Vec<Problem> {
     }
     problems.sort_by(|a, b| a.span.start.cmp(&b.span.start).then_with(|| a.cmp(b)));
     problems.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+    // What is not YAML as it was meant needs no other problem in its place.
+    let broken: Vec<_> = problems
+        .iter()
+        .filter(|p| p.code == ProblemCode::Yaml)
+        .map(|p| p.span.start)
+        .collect();
+    problems.retain(|p| p.code == ProblemCode::Yaml || !broken.contains(&p.span.start));
     problems.truncate(MAX_PROBLEMS);
     problems
 }

@@ -37,31 +37,35 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// The way out of a syntax error at that place.
-pub(super) fn syntax_hint(text: &str, at: Position) -> String {
-    let index = usize::try_from(at.line).unwrap_or(1).saturating_sub(1);
-    let lines: Vec<&str> = text.lines().skip(index.saturating_sub(1)).take(2).collect();
-    // The parser may only notice on the next line.
-    let candidates = if index == 0 {
-        &lines[..]
-    } else {
-        &lines[lines.len().min(1)..]
-    };
-    for line in candidates.iter().chain(lines.iter()) {
-        if let Some(value) = value_of(line)
-            && let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\''))
+pub(super) fn syntax_hint(text: &str, at: Position, message: &str) -> String {
+    if message.contains("tab") {
+        return "YAML is indented with spaces, not tabs".to_owned();
+    }
+    if message.contains("unclosed") {
+        return "close the bracket or quote; text that starts with one needs quotes around the whole".to_owned();
+    }
+    let line = usize::try_from(at.line).unwrap_or(1).max(1);
+    // The parser may only notice on the line after.
+    let before = text
+        .lines()
+        .nth(line.saturating_sub(2))
+        .filter(|_| line > 1);
+    for value in [text.lines().nth(line - 1), before]
+        .into_iter()
+        .flatten()
+        .map(value_of)
+    {
+        if let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\''))
             && value[1..]
                 .find(quote)
                 .is_some_and(|end| !value[end + 2..].trim().is_empty())
         {
+            let quoted = quoted(value);
             return format!(
-                "text that goes on behind its closing quote needs quotes around the whole: {}",
-                quoted(value)
+                "text that goes on behind its closing quote needs quotes around the whole: {quoted}"
             );
         }
-        if line.contains('\t') {
-            return "YAML is indented with spaces, not tabs".to_owned();
-        }
-        if let Some(value) = value_of(line).filter(|value| value.contains(": ")) {
+        if value.contains(": ") && !value.starts_with(['{', '[']) {
             return format!("text with `: ` in it needs quotes: {}", quoted(value));
         }
     }
@@ -69,15 +73,14 @@ pub(super) fn syntax_hint(text: &str, at: Position) -> String {
 }
 
 /// What stands behind `key: ` or `- ` on a line.
-fn value_of(line: &str) -> Option<&str> {
+fn value_of(line: &str) -> &str {
     let line = line.trim();
     let line = line.strip_prefix("- ").map_or(line, str::trim_start);
     if line.starts_with(['"', '\'']) {
-        return Some(line);
+        return line;
     }
     line.split_once(": ")
-        .map(|(_, value)| value.trim())
-        .or(Some(line))
+        .map_or(line, |(_, value)| value.trim())
 }
 
 /// The hint for an expression that does not compile because YAML cut it: by a comment behind it.

@@ -111,7 +111,7 @@ fn object(item: Item<'_>, keys: &Keys) {
 fn required(item: Item<'_>, keys: &Keys) {
     for key in keys.keys.iter().filter(|key| key.need == Need::Required) {
         if !item.has(key.name) {
-            let message = format!("{} needs the key `{}`", article(keys.name), key.name);
+            let message = format!("{} needs the key `{}`", named(keys.name), key.name);
             item.problem_at(head(item), ProblemCode::MissingKey, message, key.doc);
         }
     }
@@ -130,7 +130,7 @@ fn check_group(item: Item<'_>, keys: &Keys, group: Group) {
         .collect();
     match found.as_slice() {
         [] if needed => {
-            let message = format!("{} needs one of {}", article(keys.name), listed(names));
+            let message = format!("{} needs one of {}", named(keys.name), listed(names));
             item.problem_at(
                 head(item),
                 ProblemCode::MissingKey,
@@ -276,7 +276,7 @@ fn unknown<'a>(
     object: &str,
     known: impl Iterator<Item = &'a str> + Clone,
 ) {
-    let message = format!("{} has no key `{}`", article(object), entry.key);
+    let message = format!("{} has no key `{}`", named(object), entry.key);
     let near = nearest(&entry.key, known.clone());
     let hint = near.map_or_else(
         || format!("it has {}", listed(&known.collect::<Vec<_>>())),
@@ -294,9 +294,8 @@ fn head(item: Item<'_>) -> Span {
         .map_or(item.node.span, |entry| entry.key_span)
 }
 
-fn article(name: &str) -> String {
-    let vowel = name.starts_with(['a', 'e', 'i', 'o', 'u']);
-    format!("{} `{name}`", if vowel { "an" } else { "a" })
+fn named(object: &str) -> String {
+    format!("`{object}`")
 }
 
 fn listed(names: &[&str]) -> String {

@@ -145,6 +145,7 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Problem>) {
         open: Vec::new(),
         root: None,
         problems: Vec::new(),
+        tags: Vec::new(),
         nodes: 0,
         documents: 0,
     };
@@ -198,6 +199,8 @@ struct Builder<'t> {
     open: Vec<Open>,
     root: Option<Node>,
     problems: Vec<Problem>,
+    /// Where tags stand that have been reported.
+    tags: Vec<Position>,
     nodes: usize,
     documents: usize,
 }
@@ -246,6 +249,8 @@ impl Builder<'_> {
                     return false;
                 }
             }
+            // What `!x && y` is to YAML: one problem is enough.
+            Event::Anchor(..) if self.follows_tag(span) => {}
             Event::Anchor(..) => {
                 let hint = "write the value where it is needed, or use `vars` and `blocks`";
                 self.problem(
@@ -288,6 +293,7 @@ impl Builder<'_> {
 
     fn tag(&mut self, tag: &Marker, span: &granit_parser::Span) {
         let start = position(tag);
+        self.tags.push(start);
         let whole = Span {
             start,
             end: place(span).end.max(start),
@@ -305,6 +311,14 @@ impl Builder<'_> {
             "`!` starts a YAML tag, and tags are not part of plans",
             hint,
         );
+    }
+
+    /// Whether a problem of a tag stands before that place, on its line.
+    fn follows_tag(&self, span: &granit_parser::Span) -> bool {
+        let place = place(span).start;
+        self.tags
+            .last()
+            .is_some_and(|tag| tag.line == place.line && tag.column < place.column)
     }
 
     fn count(&mut self, span: &granit_parser::Span) -> bool {
@@ -450,9 +464,9 @@ impl Builder<'_> {
                 ..start
             },
         };
-        let hint = traps::syntax_hint(self.text, start);
         let message = format!("this is not YAML: {error}");
         let message = message.split(" at ").next().unwrap_or_default().to_owned();
+        let hint = traps::syntax_hint(self.text, start, &message);
         self.problem(span, ProblemCode::Yaml, &message, hint);
     }
 }

@@ -149,13 +149,20 @@ fn syntax_problems(source: &str, errors: &cel::ParseErrors) -> Vec<ExprProblem> 
 /// The parser's message without what only its authors understand.
 fn plain_syntax(message: &str) -> String {
     let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
-    let message = match message.split_once(" expecting ") {
-        Some((start, _)) => start,
-        None => message,
-    };
-    message
-        .replace("'<EOF>'", "the end")
-        .replace("<EOF>", "the end")
+    let message = message
+        .split_once(" expecting ")
+        .map_or(message, |(start, _)| start);
+    let starts = [
+        "mismatched input ",
+        "extraneous input ",
+        "no viable alternative at input ",
+        "token recognition error at: ",
+    ];
+    match starts.iter().find_map(|start| message.strip_prefix(start)) {
+        Some(rest) if rest.contains("<EOF>") => "unexpected end".to_owned(),
+        Some(rest) => format!("unexpected {}", rest.replace(' ', "")),
+        None => message.to_owned(),
+    }
 }
 
 fn syntax_hint(source: &str) -> Option<String> {
