@@ -2,6 +2,10 @@
 //! and gives one verdict. The command line lives in the same crate, because a local run is a coordinator and agents in
 //! one process.
 pub mod aggregate;
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod config;
 pub mod fault;
 pub mod limits;
 pub mod phase;

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub const MAX_AGENT_MESSAGE: usize = 16 * 1024 * 1024;
 /// Largest gRPC message taken from the command line: blobs come in chunks, so nothing needs to be large.
 pub const MAX_CONTROL_MESSAGE: usize = 4 * 1024 * 1024;
+/// Events waiting for one watcher; a slow one reads what was kept.
+pub const WATCH_QUEUE: usize = 64;
 /// Chunk of a blob or of a report file that we send.
 pub const CHUNK: usize = 1024 * 1024;
 /// Largest single blob: a feed or a descriptor set. A plan itself has its own, smaller limit in the reader.
@@ -23,6 +25,14 @@ pub const MAX_AGENTS: usize = 10_000;
 pub const MAX_NAME: usize = 128;
 /// Labels of one agent.
 pub const MAX_LABELS: usize = 64;
+/// HTTP/2 pings on quiet connections: a peer that vanished without a word is noticed.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Flow-control window of one stream and of one connection: a batch of a busy agent fits without waiting.
+pub const STREAM_WINDOW: u32 = 1024 * 1024;
+/// The same for a connection, which carries few streams.
+pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Streams of one connection: an agent has one, a command line a few.
+pub const MAX_STREAMS: u32 = 64;
 /// Time for a new connection to say Hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages waiting for one agent. It reads them all in its link loop, so a full queue means a stuck agent.
@@ -70,10 +80,11 @@ pub const SEAL_GRACE: Duration = Duration::from_secs(60);
 /// Longest run whose plan names no end (so many sessions, however long they take).
 pub const MAX_RUN: Duration = Duration::from_hours(24);
 
-/// Series of one run, those labelled `agent` not counted.
-pub const MAX_SERIES: usize = 2_000;
-/// Series labelled `agent`: six metrics for as many agents as one run can have.
-pub const MAX_AGENT_SERIES: usize = 60_000;
+/// What setup may save: it travels to every agent in one message.
+pub const MAX_SAVES: usize = 1024 * 1024;
+/// At the end: time for links and watchers to hear that the coordinator leaves.
+pub const LEAVE: Duration = Duration::from_secs(5);
+
 /// Windows of one series before they are merged into coarser ones.
 pub const MAX_WINDOWS: usize = 600;
 /// Memory of all windows of one run before they are merged into coarser ones.

@@ -45,7 +45,9 @@ pub struct Vitals {
 pub enum Outgoing {
     /// Sent as it is.
     Message(CoordinatorMessage),
-    /// The link ends, and the agent is told why.
+    /// The agent will never be taken as it is: it should not try again.
+    Refuse(String),
+    /// The link ends, and the agent is told why. It may dial again.
     Close(String),
 }
 

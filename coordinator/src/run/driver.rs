@@ -207,8 +207,12 @@ impl Driver {
                 vec![Event::Armed { agent }]
             }
             AgentInput::SetUpDone(done) => {
-                let error = (!done.error.is_empty()).then(|| bounded(done.error));
-                self.saves = done.saves;
+                let mut error = (!done.error.is_empty()).then(|| bounded(done.error));
+                if done.saves.len() > limits::MAX_SAVES {
+                    error.get_or_insert(format!("it saved more than {} bytes", limits::MAX_SAVES));
+                } else {
+                    self.saves = done.saves;
+                }
                 vec![Event::SetUpEnded { agent, error }]
             }
             AgentInput::Batch(batch) => self.merge(now, agent, &batch).await,
