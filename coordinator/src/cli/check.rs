@@ -34,11 +34,12 @@ pub(super) fn execute(check: &Check, output: &Output) -> Result<ExitCode, CliErr
             }
         }
     }
-    match read {
-        Ok(_) => Ok(ExitCode::Passed),
-        Err(_) if check.output == Listing::Json => Ok(ExitCode::PlanInvalid),
-        Err(invalid) => Err(invalid.error()),
+    let Err(invalid) = read else { return Ok(ExitCode::Passed) };
+    if check.output == Listing::Terminal {
+        let count = u64::try_from(invalid.problems.len()).unwrap_or(u64::MAX);
+        output.text(&format!("{}: {}", invalid.file, format::plural(count, "problem", "problems")))?;
     }
+    Ok(ExitCode::PlanInvalid)
 }
 
 /// What the plan would do, in one line: the reader sees that it was understood.

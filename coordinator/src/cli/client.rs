@@ -257,10 +257,6 @@ impl Client {
                 url: self.url.clone(),
                 source: message.into(),
             },
-            // The coordinator's one use of this code: see api/status.rs.
-            Code::ResourceExhausted if operation == "submit the plan" => {
-                CliError::NotEnoughAgents(message)
-            }
             Code::Unimplemented => {
                 let hint = format!("is {} a testmesh coordinator of this version?", self.url);
                 CliError::Refused {

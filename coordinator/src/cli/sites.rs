@@ -54,8 +54,11 @@ fn share_out(weights: &BTreeMap<&str, u32>, agents: u32) -> Result<Vec<String>, 
         }
         shares[neediest].2 += 1;
     }
-    let each = |(site, _, count): (&str, u64, u64)| (0..count).map(move |_| site.to_owned());
-    Ok(shares.into_iter().flat_map(each).collect())
+    let mut sites = Vec::new();
+    for (site, _, count) in shares {
+        sites.extend((0..count).map(|_| site.to_owned()));
+    }
+    Ok(sites)
 }
 
 #[cfg(test)]
