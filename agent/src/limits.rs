@@ -18,6 +18,10 @@ pub const SLOWEST: usize = 10;
 /// Rows waiting on one worker to be compared, between two cuts: about 64 bytes each.
 pub const WITNESS_ROWS: usize = 200_000;
 
+/// Rows of one batch, of all workers: about 15 bytes each on the wire, so that a batch stays far below the 16 MiB that a
+/// coordinator takes.
+pub const MERGED_ROWS: usize = 500_000;
+
 /// Whole-stream digests waiting on one worker between two cuts.
 pub const WITNESS_STREAMS: usize = 50_000;
 
@@ -28,8 +32,9 @@ pub const FAILED_SESSION_FLOOR: Duration = Duration::from_millis(100);
 /// Worker threads of one agent.
 pub const RUNTIMES: usize = 256;
 
-/// The largest message on the link: a batch of all the rows that a second may hold, with room to spare.
-pub const LINK_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+/// The largest message on the link: a batch of all the rows that a second may hold, with room to spare. Coordinators take as
+/// much.
+pub const LINK_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Messages that wait for the transport. Few, so that what waits is in the spool, where it is counted.
 pub const LINK_QUEUE: usize = 32;

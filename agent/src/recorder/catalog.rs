@@ -21,14 +21,21 @@ pub struct SeriesKey {
 impl SeriesKey {
     /// Names a series; the labels may come in any order.
     pub fn new(metric: MetricId, labels: &[(&'static str, &str)]) -> Self {
-        let mut labels: Vec<_> = labels.iter().map(|&(name, value)| (name, Arc::from(value))).collect();
+        let mut labels: Vec<_> = labels
+            .iter()
+            .map(|&(name, value)| (name, Arc::from(value)))
+            .collect();
         labels.sort_unstable();
         Self { metric, labels }
     }
 
     /// The labels in the form that batches take.
     pub fn label_set(&self) -> LabelSet<'_> {
-        let pairs: Vec<(&str, &str)> = self.labels.iter().map(|(name, value)| (*name, &**value)).collect();
+        let pairs: Vec<(&str, &str)> = self
+            .labels
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
         LabelSet::new(&pairs).expect("the recorder's own labels are few, each once")
     }
 }
@@ -49,7 +56,10 @@ macro_rules! slot {
             }
 
             pub(crate) fn from_index(index: usize) -> Self {
-                Self(u32::try_from(index).expect("the number of series is bounded far below u32::MAX"))
+                Self(
+                    u32::try_from(index)
+                        .expect("the number of series is bounded far below u32::MAX"),
+                )
             }
         }
     };
@@ -95,14 +105,19 @@ impl Table {
     }
 
     fn key(&self, slot: usize) -> Option<SeriesKey> {
-        slot.checked_sub(1).and_then(|at| self.keys.get(at)).cloned()
+        slot.checked_sub(1)
+            .and_then(|at| self.keys.get(at))
+            .cloned()
     }
 }
 
 impl Catalog {
     /// An empty catalog of at most `bound` series.
     pub fn new(bound: usize) -> Self {
-        Self { bound, tables: Mutex::default() }
+        Self {
+            bound,
+            tables: Mutex::default(),
+        }
     }
 
     /// The slot of a counter, given out at its first use.
@@ -183,10 +198,19 @@ mod tests {
     #[test]
     fn the_same_labels_in_any_order_share_a_slot() {
         let catalog = Catalog::new(10);
-        let one = catalog.counter(SeriesKey::new(MetricId::StagePolls, &[("a", "1"), ("b", "2")]));
-        let two = catalog.counter(SeriesKey::new(MetricId::StagePolls, &[("b", "2"), ("a", "1")]));
+        let one = catalog.counter(SeriesKey::new(
+            MetricId::StagePolls,
+            &[("a", "1"), ("b", "2")],
+        ));
+        let two = catalog.counter(SeriesKey::new(
+            MetricId::StagePolls,
+            &[("b", "2"), ("a", "1")],
+        ));
         assert_eq!(one, two);
-        assert_eq!(catalog.counter_key(one).unwrap().metric, MetricId::StagePolls);
+        assert_eq!(
+            catalog.counter_key(one).unwrap().metric,
+            MetricId::StagePolls
+        );
     }
 
     #[test]

@@ -46,14 +46,32 @@ impl Delta {
 
     /// The sum of a counter over its labels and seconds, for tests.
     pub fn counter(&self, recorder: &Recorder, metric: &str) -> u64 {
-        let named = |id| recorder.catalog().counter_key(id).is_some_and(|key| key.metric.name() == metric);
-        self.counters.iter().filter(|((_, id), _)| named(*id)).map(|(_, value)| value).sum()
+        let named = |id| {
+            recorder
+                .catalog()
+                .counter_key(id)
+                .is_some_and(|key| key.metric.name() == metric)
+        };
+        self.counters
+            .iter()
+            .filter(|((_, id), _)| named(*id))
+            .map(|(_, value)| value)
+            .sum()
     }
 
     /// How many durations a trend holds, over its labels and seconds, for tests.
     pub fn observed(&self, recorder: &Recorder, metric: &str) -> u64 {
-        let named = |id| recorder.catalog().trend_key(id).is_some_and(|key| key.metric.name() == metric);
-        self.trends.iter().filter(|((_, id), _)| named(*id)).map(|(_, trend)| trend.count()).sum()
+        let named = |id| {
+            recorder
+                .catalog()
+                .trend_key(id)
+                .is_some_and(|key| key.metric.name() == metric)
+        };
+        self.trends
+            .iter()
+            .filter(|((_, id), _)| named(*id))
+            .map(|(_, trend)| trend.count())
+            .sum()
     }
 }
 
@@ -100,7 +118,10 @@ impl Merge {
                 }
             }
         }
-        witness::merge(&mut sum.rows, delta.rows);
+        let unwitnessed = witness::merge(&mut sum.rows, delta.rows, limits::MERGED_ROWS);
+        if unwitnessed > 0 {
+            *sum.losses.entry("witnesses").or_default() += unwitnessed;
+        }
         sum.streams.extend(delta.streams);
         for (what, count) in delta.losses {
             *sum.losses.entry(what).or_default() += count;
@@ -108,8 +129,14 @@ impl Merge {
         for (second, id, least) in delta.gauges {
             *self.pending.entry((second, id)).or_default() += least;
         }
-        delta.findings.into_iter().for_each(|finding| self.findings.add(finding));
-        delta.slowest.into_iter().for_each(|session| self.slowest.enter(session));
+        delta
+            .findings
+            .into_iter()
+            .for_each(|finding| self.findings.add(finding));
+        delta
+            .slowest
+            .into_iter()
+            .for_each(|session| self.slowest.enter(session));
         self.reached[worker] = delta.second;
         self.in_flight[worker] = delta.in_flight;
     }
@@ -131,7 +158,10 @@ impl Merge {
         self.sum.second = taken.second;
         let rest = self.pending.split_off(&(self.reached(), GaugeId::DISCARD));
         let complete = std::mem::replace(&mut self.pending, rest);
-        taken.gauges = complete.into_iter().map(|((second, id), least)| (second, id, least)).collect();
+        taken.gauges = complete
+            .into_iter()
+            .map(|((second, id), least)| (second, id, least))
+            .collect();
         let (findings, lost) = self.findings.take();
         taken.findings = findings;
         if lost > 0 {

@@ -75,10 +75,18 @@ impl Findings {
                 self.lost += finding.count;
                 return;
             }
-            let seen = Seen { kept: 0, more: 0, message: finding.message.clone(), at_ns: finding.at_ns };
+            let seen = Seen {
+                kept: 0,
+                more: 0,
+                message: finding.message.clone(),
+                at_ns: finding.at_ns,
+            };
             self.seen.insert(finding.key.clone(), seen);
         }
-        let seen = self.seen.get_mut(&finding.key).expect("the key was there or has just been inserted");
+        let seen = self
+            .seen
+            .get_mut(&finding.key)
+            .expect("the key was there or has just been inserted");
         if seen.kept < limits::EVIDENCE_KEPT && !finding.session.is_empty() {
             seen.kept += 1;
             self.ready.push(finding);
@@ -115,7 +123,12 @@ mod tests {
 
     fn finding(code: &'static str, session: u32) -> Finding {
         Finding {
-            key: FindingKey { severity: Severity::Error, code, scenario: "s".into(), stage: "a".into() },
+            key: FindingKey {
+                severity: Severity::Error,
+                code,
+                scenario: "s".into(),
+                stage: "a".into(),
+            },
             message: "broke".into(),
             count: 1,
             session: format!("s/{session}"),
@@ -136,7 +149,11 @@ mod tests {
         assert_eq!(taken.iter().filter(|one| one.detail == "body").count(), 5);
         assert_eq!(taken.iter().map(|one| one.count).sum::<u64>(), 12);
         findings.add(finding("status", 13));
-        assert_eq!(findings.take().0.len(), 1, "evidence is kept once per run, not once per cut");
+        assert_eq!(
+            findings.take().0.len(),
+            1,
+            "evidence is kept once per run, not once per cut"
+        );
     }
 
     #[test]

@@ -59,7 +59,10 @@ impl Frames {
                 None => self.grow_counters(id, by),
             }
         } else {
-            *self.older_counters.entry((self.clock.second(at), id)).or_default() += by;
+            *self
+                .older_counters
+                .entry((self.clock.second(at), id))
+                .or_default() += by;
         }
     }
 
@@ -73,7 +76,10 @@ impl Frames {
             }
         } else {
             let second = self.clock.second(at);
-            self.older_trends.entry((second, id)).or_default().record_duration(value)
+            self.older_trends
+                .entry((second, id))
+                .or_default()
+                .record_duration(value)
         };
         if recorded.is_err() {
             self.out_of_range += 1;

@@ -41,7 +41,12 @@ impl Gauges {
             let Some(gauge) = slot else { continue };
             gauge.advance(second);
             let id = GaugeId::from_index(index);
-            taken.extend(gauge.over.drain(..).map(|(second, least)| (second, id, least)));
+            taken.extend(
+                gauge
+                    .over
+                    .drain(..)
+                    .map(|(second, least)| (second, id, least)),
+            );
         }
         taken
     }
@@ -50,7 +55,12 @@ impl Gauges {
         if self.slots.len() <= id.index() {
             self.slots.resize_with(id.index() + 1, || None);
         }
-        let gauge = self.slots[id.index()].get_or_insert(Gauge { value: 0, second, least: 0, over: Vec::new() });
+        let gauge = self.slots[id.index()].get_or_insert(Gauge {
+            value: 0,
+            second,
+            least: 0,
+            over: Vec::new(),
+        });
         gauge.advance(second);
         gauge
     }
@@ -76,11 +86,18 @@ mod tests {
         let mut gauges = Gauges::default();
         gauges.open(id, 0);
         gauges.open(id, 0);
-        assert_eq!(gauges.take(1), [(0, id, 0)], "nothing was open when the second began");
+        assert_eq!(
+            gauges.take(1),
+            [(0, id, 0)],
+            "nothing was open when the second began"
+        );
         gauges.open(id, 2);
         gauges.close(id, 2);
         gauges.close(id, 4);
-        assert_eq!(gauges.take(6), [(1, id, 2), (2, id, 2), (3, id, 2), (4, id, 1), (5, id, 1)]);
+        assert_eq!(
+            gauges.take(6),
+            [(1, id, 2), (2, id, 2), (3, id, 2), (4, id, 1), (5, id, 1)]
+        );
     }
 
     #[test]

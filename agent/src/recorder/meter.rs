@@ -90,12 +90,24 @@ impl StageSeries {
 
     /// The stage, with its retries and polls, took so long: `stage_duration`.
     pub fn duration(&self, started: Instant, took: Duration, outcome: Outcome) {
-        self.trend(&self.durations, MetricId::StageDuration, started, took, outcome);
+        self.trend(
+            &self.durations,
+            MetricId::StageDuration,
+            started,
+            took,
+            outcome,
+        );
     }
 
     /// One try took so long: `stage_attempt`.
     pub fn attempt(&self, started: Instant, took: Duration, outcome: Outcome) {
-        self.trend(&self.attempts, MetricId::StageAttempt, started, took, outcome);
+        self.trend(
+            &self.attempts,
+            MetricId::StageAttempt,
+            started,
+            took,
+            outcome,
+        );
     }
 
     /// The stage failed: `stage_errors`.
@@ -103,7 +115,10 @@ impl StageSeries {
         let cell = slot(&self.errors, Some(kind));
         let id = cell.get().unwrap_or_else(|| {
             let [scenario, stage] = self.labels();
-            self.recorder.counter(MetricId::StageErrors, &[scenario, stage, ("error", kind.as_str())])
+            self.recorder.counter(
+                MetricId::StageErrors,
+                &[scenario, stage, ("error", kind.as_str())],
+            )
         });
         cell.set(Some(id));
         self.recorder.count(id, started, 1);
@@ -124,7 +139,9 @@ impl StageSeries {
     }
 
     fn plain(&self, cell: &Cell<Option<CounterId>>, metric: MetricId, started: Instant) {
-        let id = cell.get().unwrap_or_else(|| self.recorder.counter(metric, &self.labels()));
+        let id = cell
+            .get()
+            .unwrap_or_else(|| self.recorder.counter(metric, &self.labels()));
         cell.set(Some(id));
         self.recorder.count(id, started, 1);
     }
@@ -140,7 +157,10 @@ impl StageSeries {
         let cell = slot(of, outcome);
         let id = cell.get().unwrap_or_else(|| {
             let [scenario, stage] = self.labels();
-            self.recorder.trend(metric, &[scenario, stage, ("outcome", outcome_word(outcome))])
+            self.recorder.trend(
+                metric,
+                &[scenario, stage, ("outcome", outcome_word(outcome))],
+            )
         });
         cell.set(Some(id));
         self.recorder.observe(id, started, took);
@@ -152,9 +172,15 @@ impl StageSeries {
         let id = known.get(&status).copied().unwrap_or_else(|| {
             let [scenario, stage] = self.labels();
             if known.len() >= limits::STATUSES {
-                return self.recorder.counter(MetricId::StageStatus, &[scenario, stage, ("status", "other")]);
+                return self.recorder.counter(
+                    MetricId::StageStatus,
+                    &[scenario, stage, ("status", "other")],
+                );
             }
-            let id = self.recorder.counter(MetricId::StageStatus, &[scenario, stage, ("status", &status.to_string())]);
+            let id = self.recorder.counter(
+                MetricId::StageStatus,
+                &[scenario, stage, ("status", &status.to_string())],
+            );
             known.insert(status, id);
             id
         });
@@ -225,7 +251,11 @@ impl StageMeter {
 
     /// A meter that belongs to no run, for tests; read it with `recorder().cut(now)`.
     pub fn detached(scenario: &str, stage: &str) -> Self {
-        let series = StageSeries::new(&Recorder::detached(), &Arc::from(scenario), &Arc::from(stage));
+        let series = StageSeries::new(
+            &Recorder::detached(),
+            &Arc::from(scenario),
+            &Arc::from(stage),
+        );
         Self::new(&series, Instant::now())
     }
 
@@ -238,10 +268,22 @@ impl StageMeter {
     pub fn end(&self, outcome: Outcome) {
         let series = &self.series;
         if let Some(took) = self.connect.take() {
-            series.trend(&series.connects, MetricId::StageConnect, self.started, took, outcome);
+            series.trend(
+                &series.connects,
+                MetricId::StageConnect,
+                self.started,
+                took,
+                outcome,
+            );
         }
         if let Some(took) = self.first_byte.take() {
-            series.trend(&series.first_bytes, MetricId::StageFirstByte, self.started, took, outcome);
+            series.trend(
+                &series.first_bytes,
+                MetricId::StageFirstByte,
+                self.started,
+                took,
+                outcome,
+            );
         }
     }
 
@@ -285,7 +327,8 @@ impl Meter for StageMeter {
 
     fn gap(&self, at: Instant, gap: Duration, times: u64) {
         let series = self.series.stream();
-        self.recorder().frames(|frames| (0..times).for_each(|_| frames.observe(series.gap, at, gap)));
+        self.recorder()
+            .frames(|frames| (0..times).for_each(|_| frames.observe(series.gap, at, gap)));
     }
 
     fn stall(&self, at: Instant, gap: Duration) {
@@ -293,11 +336,13 @@ impl Meter for StageMeter {
     }
 
     fn latency(&self, at: Instant, latency: Duration) {
-        self.recorder().observe(self.series.stream().latency, at, latency);
+        self.recorder()
+            .observe(self.series.stream().latency, at, latency);
     }
 
     fn stream_duration(&self, took: Duration) {
-        self.recorder().observe(self.series.stream().duration, self.started, took);
+        self.recorder()
+            .observe(self.series.stream().duration, self.started, took);
     }
 
     fn stream_opened(&self, at: Instant) {
@@ -339,7 +384,12 @@ impl Meter for StageMeter {
     }
 
     fn agree_stream(&self, group: &Rc<str>, digest: u128, rows: u64, session: u64) {
-        self.recorder().witness_stream(SeenStream { group: self.group_key(group), digest, rows, session });
+        self.recorder().witness_stream(SeenStream {
+            group: self.group_key(group),
+            digest,
+            rows,
+            session,
+        });
     }
 
     fn loss(&self, what: &'static str, count: u64) {
@@ -372,13 +422,24 @@ mod tests {
         let delta = recorder.cut(Instant::now());
         assert_eq!(delta.counter(&recorder, "stream_messages"), 3);
         assert_eq!(delta.counter(&recorder, "stream_bytes"), 600);
-        assert_eq!(delta.counters.keys().map(|(second, _)| *second).max(), Some(2));
-        let open: Vec<_> = delta.gauges.iter().map(|&(second, _, least)| (second, least)).collect();
+        assert_eq!(
+            delta.counters.keys().map(|(second, _)| *second).max(),
+            Some(2)
+        );
+        let open: Vec<_> = delta
+            .gauges
+            .iter()
+            .map(|&(second, _, least)| (second, least))
+            .collect();
         assert_eq!(open, [(0, 0), (1, 1)]);
         meter.stream_closed(Instant::now());
         tokio::time::sleep(Duration::from_secs(2)).await;
         let delta = recorder.cut(Instant::now());
-        let open: Vec<_> = delta.gauges.iter().map(|&(second, _, least)| (second, least)).collect();
+        let open: Vec<_> = delta
+            .gauges
+            .iter()
+            .map(|&(second, _, least)| (second, least))
+            .collect();
         assert_eq!(open, [(2, 0), (3, 0)]);
     }
 

@@ -47,14 +47,22 @@ impl RunClock {
 
     /// Time since the run's start; zero before it.
     pub fn elapsed(&self, at: Instant) -> Duration {
-        self.start.get().map_or(Duration::ZERO, |start| at.saturating_duration_since(start))
+        self.start
+            .get()
+            .map_or(Duration::ZERO, |start| at.saturating_duration_since(start))
     }
 
     /// Nanoseconds since the run's start; negative before it.
     pub fn nanos(&self, at: Instant) -> i64 {
-        let Some(start) = self.start.get() else { return 0 };
+        let Some(start) = self.start.get() else {
+            return 0;
+        };
         let signed = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
-        if at >= start { signed(at - start) } else { -signed(start - at) }
+        if at >= start {
+            signed(at - start)
+        } else {
+            -signed(start - at)
+        }
     }
 
     /// The second of an instant, and the instants between which it is that second.
@@ -159,12 +167,18 @@ impl Recorder {
 
     /// One more is open from now on.
     pub fn open(&self, id: GaugeId, at: Instant) {
-        self.inner.gauges.borrow_mut().open(id, self.inner.clock.second(at));
+        self.inner
+            .gauges
+            .borrow_mut()
+            .open(id, self.inner.clock.second(at));
     }
 
     /// One less is open from now on.
     pub fn close(&self, id: GaugeId, at: Instant) {
-        self.inner.gauges.borrow_mut().close(id, self.inner.clock.second(at));
+        self.inner
+            .gauges
+            .borrow_mut()
+            .close(id, self.inner.clock.second(at));
     }
 
     /// Adds a finding.
@@ -201,7 +215,12 @@ impl Recorder {
 
     /// A session of a scenario is in flight.
     pub fn started(&self, scenario: &Arc<str>) {
-        *self.inner.in_flight.borrow_mut().entry(Arc::clone(scenario)).or_default() += 1;
+        *self
+            .inner
+            .in_flight
+            .borrow_mut()
+            .entry(Arc::clone(scenario))
+            .or_default() += 1;
     }
 
     /// A session of a scenario has ended.

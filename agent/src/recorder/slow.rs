@@ -36,12 +36,20 @@ pub struct Slowest {
 impl Slowest {
     /// A list of so many places.
     pub fn new(places: usize) -> Self {
-        Self { places, durations: Vec::new(), ready: Vec::new() }
+        Self {
+            places,
+            durations: Vec::new(),
+            ready: Vec::new(),
+        }
     }
 
     /// Whether a session of this duration would be among the slowest so far.
     pub fn would_enter(&self, duration_ns: u64) -> bool {
-        self.durations.len() < self.places || self.durations.first().is_some_and(|least| duration_ns > *least)
+        self.durations.len() < self.places
+            || self
+                .durations
+                .first()
+                .is_some_and(|least| duration_ns > *least)
     }
 
     /// Enters a session if it is slow enough.
@@ -49,7 +57,9 @@ impl Slowest {
         if !self.would_enter(session.duration_ns) {
             return;
         }
-        let at = self.durations.partition_point(|known| *known < session.duration_ns);
+        let at = self
+            .durations
+            .partition_point(|known| *known < session.duration_ns);
         self.durations.insert(at, session.duration_ns);
         if self.durations.len() > self.places {
             self.durations.remove(0);
@@ -83,7 +93,11 @@ mod tests {
         for duration in [5, 1, 7, 3] {
             slowest.enter(session(duration));
         }
-        let names: Vec<_> = slowest.take().into_iter().map(|one| one.duration_ns).collect();
+        let names: Vec<_> = slowest
+            .take()
+            .into_iter()
+            .map(|one| one.duration_ns)
+            .collect();
         assert_eq!(names, [5, 7]);
         assert!(!slowest.would_enter(5));
         slowest.enter(session(6));

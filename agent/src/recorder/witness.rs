@@ -34,7 +34,10 @@ pub struct SeenRow {
 
 impl SeenRow {
     fn new(session: u64) -> Self {
-        Self { witness: session, others: Vec::new() }
+        Self {
+            witness: session,
+            others: Vec::new(),
+        }
     }
 
     /// How many distinct sessions saw the row.
@@ -45,7 +48,10 @@ impl SeenRow {
     #[inline]
     fn add(&mut self, session: u64) {
         // Sessions come in bursts: the last one is the likeliest.
-        if self.witness != session && self.others.last() != Some(&session) && !self.others.contains(&session) {
+        if self.witness != session
+            && self.others.last() != Some(&session)
+            && !self.others.contains(&session)
+        {
             self.others.push(session);
         }
     }
@@ -94,14 +100,21 @@ struct Room {
 
 impl Default for Room {
     fn default() -> Self {
-        Self { rows: Cell::new(limits::WITNESS_ROWS), lost: Cell::new(0) }
+        Self {
+            rows: Cell::new(limits::WITNESS_ROWS),
+            lost: Cell::new(0),
+        }
     }
 }
 
 impl Witnesses {
     pub(crate) fn group(&mut self, key: GroupKey, session: u64) -> RowWitness {
         let rows = Rc::clone(self.groups.entry(key).or_default());
-        RowWitness { rows, room: Rc::clone(&self.room), session }
+        RowWitness {
+            rows,
+            room: Rc::clone(&self.room),
+            session,
+        }
     }
 
     pub(crate) fn stream(&mut self, stream: SeenStream) {
@@ -123,23 +136,36 @@ impl Witnesses {
             Rc::strong_count(rows) > 1
         });
         self.room.rows.set(limits::WITNESS_ROWS);
-        (taken, std::mem::take(&mut self.streams), self.room.lost.take())
+        (
+            taken,
+            std::mem::take(&mut self.streams),
+            self.room.lost.take(),
+        )
     }
 }
 
-/// Adds rows of one worker to those of another.
-pub(crate) fn merge(into: &mut HashMap<GroupKey, Rows>, from: HashMap<GroupKey, Rows>) {
+/// Adds rows of one worker to those of another, of which at most `bound` are kept. Returns how many were not.
+pub(crate) fn merge(
+    into: &mut HashMap<GroupKey, Rows>,
+    from: HashMap<GroupKey, Rows>,
+    bound: usize,
+) -> u64 {
+    let mut room = bound.saturating_sub(into.values().map(HashMap::len).sum());
+    let mut lost = 0;
     for (group, rows) in from {
         let known = into.entry(group).or_default();
         for (row, seen) in rows {
             match known.get_mut(&row) {
                 Some(before) => before.merge(&seen),
+                None if room == 0 => lost += 1,
                 None => {
+                    room -= 1;
                     known.insert(row, seen);
                 }
             }
         }
     }
+    lost
 }
 
 /// One session's view of one group: where a stream reports the rows it saw.
@@ -211,7 +237,11 @@ mod tests {
     use super::*;
 
     fn key() -> GroupKey {
-        GroupKey { scenario: "s".into(), stage: "a".into(), group: "g".into() }
+        GroupKey {
+            scenario: "s".into(),
+            stage: "a".into(),
+            group: "g".into(),
+        }
     }
 
     #[test]
