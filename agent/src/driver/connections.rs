@@ -33,14 +33,27 @@ pub struct Connections {
 impl Connections {
     /// The root of one worker, which is `index` of `workers`. `gate` is the agent's: it bounds connects in flight.
     pub fn worker(index: u32, workers: u32, gate: &Arc<Gate>) -> Self {
-        let worker = Worker { store: Store::default(), gate: Arc::clone(gate), index, workers };
-        Self { worker: Rc::new(worker), virtual_user: Rc::default(), session: Rc::default() }
+        let worker = Worker {
+            store: Store::default(),
+            gate: Arc::clone(gate),
+            index,
+            workers,
+        };
+        Self {
+            worker: Rc::new(worker),
+            virtual_user: Rc::default(),
+            session: Rc::default(),
+        }
     }
 
     /// For a virtual user of this worker, with no connection yet.
     #[must_use]
     pub fn for_virtual_user(&self) -> Self {
-        Self { worker: Rc::clone(&self.worker), virtual_user: Rc::default(), session: Rc::default() }
+        Self {
+            worker: Rc::clone(&self.worker),
+            virtual_user: Rc::default(),
+            session: Rc::default(),
+        }
     }
 
     /// For a session of this virtual user. Its own connections close when the last clone is dropped.
@@ -76,7 +89,9 @@ impl Connections {
             Pool::Shared(count) => self.worker.store.slot(key, self.worker.share(count)),
         };
         let mut held = slot.lock().await;
-        if let Some(known) = held.as_ref().and_then(|known| Rc::clone(known).downcast::<T>().ok())
+        if let Some(known) = held
+            .as_ref()
+            .and_then(|known| Rc::clone(known).downcast::<T>().ok())
             && known.is_open()
         {
             return Ok(known);
@@ -129,11 +144,15 @@ impl Store {
             return pool.turn(now);
         }
         if pools.len() >= limits::POOLS {
-            let oldest = pools.iter().min_by_key(|(_, pool)| pool.used).map(|(key, _)| key.clone());
+            let oldest = pools
+                .iter()
+                .min_by_key(|(_, pool)| pool.used)
+                .map(|(key, _)| key.clone());
             pools.remove(&oldest.expect("a full store has a pool"));
         }
         let pool = pools.entry(key.into()).or_default();
-        pool.slots.resize_with(usize::try_from(count).unwrap_or(usize::MAX), Slot::default);
+        pool.slots
+            .resize_with(usize::try_from(count).unwrap_or(usize::MAX), Slot::default);
         pool.turn(now)
     }
 }
@@ -165,7 +184,10 @@ mod tests {
     }
 
     async fn opened(connections: &Connections, sharing: Pool) -> Rc<Line> {
-        connections.open(sharing, "a", async || Ok::<_, ()>(Line(Cell::new(true)))).await.expect("opens")
+        connections
+            .open(sharing, "a", async || Ok::<_, ()>(Line(Cell::new(true))))
+            .await
+            .expect("opens")
     }
 
     #[tokio::test]
@@ -174,10 +196,22 @@ mod tests {
         let user = worker.for_virtual_user();
         let (one, two) = (user.for_session(), user.for_session());
         let other = worker.for_virtual_user().for_session();
-        assert!(Rc::ptr_eq(&opened(&one, Pool::Session).await, &opened(&one, Pool::Session).await));
-        assert!(!Rc::ptr_eq(&opened(&one, Pool::Session).await, &opened(&two, Pool::Session).await));
-        assert!(Rc::ptr_eq(&opened(&one, Pool::VirtualUser).await, &opened(&two, Pool::VirtualUser).await));
-        assert!(!Rc::ptr_eq(&opened(&one, Pool::VirtualUser).await, &opened(&other, Pool::VirtualUser).await));
+        assert!(Rc::ptr_eq(
+            &opened(&one, Pool::Session).await,
+            &opened(&one, Pool::Session).await
+        ));
+        assert!(!Rc::ptr_eq(
+            &opened(&one, Pool::Session).await,
+            &opened(&two, Pool::Session).await
+        ));
+        assert!(Rc::ptr_eq(
+            &opened(&one, Pool::VirtualUser).await,
+            &opened(&two, Pool::VirtualUser).await
+        ));
+        assert!(!Rc::ptr_eq(
+            &opened(&one, Pool::VirtualUser).await,
+            &opened(&other, Pool::VirtualUser).await
+        ));
         let shared = opened(&one, Pool::Shared(2)).await;
         assert!(!Rc::ptr_eq(&shared, &opened(&other, Pool::Shared(2)).await));
         assert!(Rc::ptr_eq(&shared, &opened(&two, Pool::Shared(2)).await));
@@ -196,7 +230,10 @@ mod tests {
         let connections = Connections::worker(0, 1, &Arc::default());
         for address in 0..=limits::POOLS {
             let open = async || Ok::<_, ()>(Line(Cell::new(true)));
-            connections.open(Pool::Session, &address.to_string(), open).await.expect("opens");
+            connections
+                .open(Pool::Session, &address.to_string(), open)
+                .await
+                .expect("opens");
         }
         let pools = connections.session.pools.borrow();
         assert_eq!(pools.len(), limits::POOLS);
@@ -206,7 +243,11 @@ mod tests {
     #[test]
     fn workers_share_connections_exactly() {
         let shares: Vec<_> = (0..3)
-            .map(|index| Connections::worker(index, 3, &Arc::default()).worker.share(7))
+            .map(|index| {
+                Connections::worker(index, 3, &Arc::default())
+                    .worker
+                    .share(7)
+            })
             .collect();
         assert_eq!(shares, [3, 2, 2]);
     }

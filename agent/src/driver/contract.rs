@@ -39,7 +39,11 @@ pub trait Driver: fmt::Debug + Send + Sync {
     fn check_integrity(&self, integrity: &Integrity, item: Item<'_>) {
         let _ = integrity;
         let hint = "remove `integrity`, or move it to a stage with a stream";
-        item.problem(ProblemCode::Conflict, "this stage has no stream whose rows could be verified", hint);
+        item.problem(
+            ProblemCode::Conflict,
+            "this stage has no stream whose rows could be verified",
+            hint,
+        );
     }
 
     /// Does one try of the stage.
@@ -52,7 +56,10 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the request or stream at once and records what was measured so far.
-    fn run<'a>(&'a self, attempt: &'a Attempt<'a>) -> LocalBoxFuture<'a, Result<Results, StageError>>;
+    fn run<'a>(
+        &'a self,
+        attempt: &'a Attempt<'a>,
+    ) -> LocalBoxFuture<'a, Result<Results, StageError>>;
 }
 
 /// What every form's reader returns behind the plan's opaque stage, so that the runner needs exactly one downcast.
@@ -235,7 +242,13 @@ pub struct StageError {
 impl StageError {
     /// A failure that is told by its kind and message alone.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, code: None, message: message.into(), status: None, evidence: None }
+        Self {
+            kind,
+            code: None,
+            message: message.into(),
+            status: None,
+            evidence: None,
+        }
     }
 
     /// A template that has no value: the plan reads what is not there, or gives a type that has no place.
@@ -246,25 +259,39 @@ impl StageError {
     /// The same failure with a finer word.
     #[must_use]
     pub fn with_code(self, code: &'static str) -> Self {
-        Self { code: Some(code), ..self }
+        Self {
+            code: Some(code),
+            ..self
+        }
     }
 
     /// The same failure with the status that came with it.
     #[must_use]
     pub fn with_status(self, status: i64) -> Self {
-        Self { status: Some(status), ..self }
+        Self {
+            status: Some(status),
+            ..self
+        }
     }
 
     /// The same failure with what came before it.
     #[must_use]
     pub fn with_evidence(self, evidence: Evidence) -> Self {
-        Self { evidence: Some(Box::new(evidence)), ..self }
+        Self {
+            evidence: Some(Box::new(evidence)),
+            ..self
+        }
     }
 }
 
 impl fmt::Display for StageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.unwrap_or(self.kind.as_str()), self.message)
+        write!(
+            f,
+            "{}: {}",
+            self.code.unwrap_or(self.kind.as_str()),
+            self.message
+        )
     }
 }
 
@@ -290,7 +317,10 @@ impl Results {
             Body::Bytes(bytes) => bytes.slice(..bytes.len().min(limits::EVIDENCE_BYTES)),
             Body::Message(message) => message.evidence(limits::EVIDENCE_BYTES),
         };
-        Evidence { status: self.status, headers: self.headers.clone(), body }
+        Evidence {
+            status: self.status,
+            headers: self.headers.clone(),
+            body,
+        }
     }
 }
-

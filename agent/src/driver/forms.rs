@@ -17,7 +17,11 @@ pub(crate) static TLS: Keys = Keys {
     name: "tls",
     doc: "How to trust the server, and who we are. Whether TLS is used follows from the scheme alone.",
     keys: &[
-        Key::new("ca", Form::File, "PEM certificates to trust instead of the public ones."),
+        Key::new(
+            "ca",
+            Form::File,
+            "PEM certificates to trust instead of the public ones.",
+        ),
         Key::new("insecure", Form::Bool, "Trust whatever certificate comes.").default("false"),
         Key::new("client", Form::Object(&CLIENT), "A client certificate."),
     ],
@@ -35,20 +39,31 @@ static CLIENT: Keys = Keys {
 };
 
 /// `connections` of a target.
-pub(crate) const CONNECTIONS: Form =
-    Form::Either(&[Form::Word(&["session", "virtual_user"]), Form::Object(&SHARED)]);
+pub(crate) const CONNECTIONS: Form = Form::Either(&[
+    Form::Word(&["session", "virtual_user"]),
+    Form::Object(&SHARED),
+]);
 
 static SHARED: Keys = Keys {
     name: "connections",
     doc: "A number of connections that all sessions of an agent share.",
-    keys: &[Key::new("shared", Form::Int(1, MOST_SHARED), "How many on each agent; at least one per worker thread.").required()],
+    keys: &[Key::new(
+        "shared",
+        Form::Int(1, MOST_SHARED),
+        "How many on each agent; at least one per worker thread.",
+    )
+    .required()],
     groups: &[],
 };
 
 const MOST_SHARED: i64 = 10_000;
 
 /// The value of a key that need not be there.
-pub(crate) fn optional<'r, T>(item: Item<'r>, key: &str, read: impl FnOnce(Item<'r>) -> Option<T>) -> Option<Option<T>> {
+pub(crate) fn optional<'r, T>(
+    item: Item<'r>,
+    key: &str,
+    read: impl FnOnce(Item<'r>) -> Option<T>,
+) -> Option<Option<T>> {
     match item.key(key) {
         None => Some(None),
         Some(value) => read(value).map(Some),
@@ -65,7 +80,10 @@ pub(crate) fn size(item: Item<'_>, key: &str, default: usize) -> Option<usize> {
 pub(crate) fn templates(item: Item<'_>, key: &str) -> Option<Vec<(String, Template)>> {
     let entries = item.key(key).map(Item::entries).unwrap_or_default();
     // All are read before any is missed, so that all problems are found.
-    let read: Vec<_> = entries.into_iter().map(|entry| Some((entry.key.to_owned(), entry.value.template()?))).collect();
+    let read: Vec<_> = entries
+        .into_iter()
+        .map(|entry| Some((entry.key.to_owned(), entry.value.template()?)))
+        .collect();
     read.into_iter().collect()
 }
 
@@ -81,7 +99,9 @@ pub(crate) fn headers(item: Item<'_>, key: &str) -> Option<Vec<(HeaderName, Temp
                 Err(_) => {
                     let hint = "names are made of letters, digits and `-`";
                     let message = format!("`{}` is not a header", entry.key);
-                    entry.value.problem_at(entry.key_span, ProblemCode::BadValue, message, hint);
+                    entry
+                        .value
+                        .problem_at(entry.key_span, ProblemCode::BadValue, message, hint);
                     None
                 }
             }
@@ -92,7 +112,9 @@ pub(crate) fn headers(item: Item<'_>, key: &str) -> Option<Vec<(HeaderName, Temp
 
 /// `connections` of a target.
 pub(crate) fn connections(item: Item<'_>, default: Pool) -> Option<Pool> {
-    let Some(value) = item.key("connections") else { return Some(default) };
+    let Some(value) = item.key("connections") else {
+        return Some(default);
+    };
     if value.is_map() {
         let shared = value.key("shared")?.int(1..=MOST_SHARED)?;
         return Some(Pool::Shared(u32::try_from(shared).ok()?));
@@ -113,7 +135,11 @@ pub(crate) fn tls(item: Item<'_>, alpn: &[&[u8]]) -> Option<Arc<ClientConfig>> {
         Ok(config) => Some(config),
         Err(error) => {
             let place = item.key("tls").unwrap_or(item);
-            place.problem(ProblemCode::BadValue, chain(&error), "certificates and keys are PEM files");
+            place.problem(
+                ProblemCode::BadValue,
+                chain(&error),
+                "certificates and keys are PEM files",
+            );
             None
         }
     }
@@ -121,7 +147,9 @@ pub(crate) fn tls(item: Item<'_>, alpn: &[&[u8]]) -> Option<Arc<ClientConfig>> {
 
 /// The configuration of a target that says nothing about TLS.
 pub(crate) fn default_tls(alpn: &[&[u8]]) -> Arc<ClientConfig> {
-    Tls::default().config(alpn).expect("the public roots are there")
+    Tls::default()
+        .config(alpn)
+        .expect("the public roots are there")
 }
 
 fn read_tls(item: Item<'_>) -> Option<Tls> {
@@ -130,8 +158,15 @@ fn read_tls(item: Item<'_>) -> Option<Tls> {
     let client = optional(item, "client", |client| {
         let cert = client.key("cert").and_then(Item::file);
         let key = client.key("key").and_then(Item::file);
-        Some(ClientFiles { cert: cert?.bytes, key: key?.bytes })
+        Some(ClientFiles {
+            cert: cert?.bytes,
+            key: key?.bytes,
+        })
     });
     let ca = ca?.map(|file| file.bytes);
-    Some(Tls { ca, insecure: insecure?.unwrap_or_default(), client: client? })
+    Some(Tls {
+        ca,
+        insecure: insecure?.unwrap_or_default(),
+        client: client?,
+    })
 }

@@ -34,7 +34,6 @@ pub(crate) const SMALL_FRAMES_BYTES: usize = 1 << 30;
 /// Response headers larger than this are a protocol error.
 pub(crate) const HEADER_LIST_BYTES: u32 = 64 * 1024;
 
-
 /// Files, and bytes of them, that one server's reflection may answer with.
 pub(crate) const REFLECTED_FILES: usize = 1_000;
 

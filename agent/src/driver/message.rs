@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value as Field};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _,
+    Value as Field,
+};
 use testmesh_shared::plan::expr::Value;
 
 /// A message as it came, and what it is.
@@ -30,13 +33,21 @@ impl Encoded {
     ///
     /// If the bytes are no such message.
     pub fn to_value(&self) -> Result<Value, prost::DecodeError> {
-        Ok(to_value(&DynamicMessage::decode(self.descriptor.clone(), self.bytes.clone())?))
+        Ok(to_value(&DynamicMessage::decode(
+            self.descriptor.clone(),
+            self.bytes.clone(),
+        )?))
     }
 
     /// The message as text for a finding: JSON if it decodes, else its bytes, escaped.
     pub fn evidence(&self, limit: usize) -> Bytes {
         let text = self.to_value().map_or_else(
-            |_| self.bytes.slice(..self.bytes.len().min(limit)).escape_ascii().to_string(),
+            |_| {
+                self.bytes
+                    .slice(..self.bytes.len().min(limit))
+                    .escape_ascii()
+                    .to_string()
+            },
             |value| value.to_string(),
         );
         let end = text.floor_char_boundary(limit);
@@ -59,13 +70,18 @@ pub fn encode(descriptor: &MessageDescriptor, value: &Value) -> Result<Vec<u8>, 
 /// # Errors
 ///
 /// An unknown field, or a value of the wrong type or range, in words.
-pub fn from_json(descriptor: &MessageDescriptor, json: serde_json::Value) -> Result<DynamicMessage, String> {
+pub fn from_json(
+    descriptor: &MessageDescriptor,
+    json: serde_json::Value,
+) -> Result<DynamicMessage, String> {
     DynamicMessage::deserialize(descriptor.clone(), json).map_err(|error| error.to_string())
 }
 
 fn to_value(message: &DynamicMessage) -> Value {
     let descriptor = message.descriptor();
-    let fields = descriptor.fields().filter(|field| message.has_field(field) || has_default(field));
+    let fields = descriptor
+        .fields()
+        .filter(|field| message.has_field(field) || has_default(field));
     Value::map(fields.map(|field| {
         let value = field_value(&message.get_field(&field));
         (field.name().to_owned(), value)
@@ -75,8 +91,11 @@ fn to_value(message: &DynamicMessage) -> Value {
 /// Whether an absent field shows its default: scalars and lists do, messages and members of a oneof are absent, so that
 /// `has` can tell.
 fn has_default(field: &FieldDescriptor) -> bool {
-    let in_choice = field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic());
-    let single_message = matches!(field.kind(), Kind::Message(_)) && !field.is_list() && !field.is_map();
+    let in_choice = field
+        .containing_oneof()
+        .is_some_and(|oneof| !oneof.is_synthetic());
+    let single_message =
+        matches!(field.kind(), Kind::Message(_)) && !field.is_list() && !field.is_map();
     !in_choice && !single_message
 }
 
@@ -97,7 +116,11 @@ fn field_value(field: &Field) -> Value {
             let mut sorted: Vec<_> = entries.iter().collect();
             // A map has no order of its own: give it one, so that findings and digests of text do not vary.
             sorted.sort_by(|a, b| a.0.cmp(b.0));
-            Value::map(sorted.into_iter().map(|(key, value)| (map_key(key), field_value(value))))
+            Value::map(
+                sorted
+                    .into_iter()
+                    .map(|(key, value)| (map_key(key), field_value(value))),
+            )
         }
     }
 }
@@ -129,7 +152,8 @@ mod tests {
             }"#;
         let file = protox::file::File::from_source("whole.proto", source).expect("parses");
         let mut pool = prost_reflect::DescriptorPool::new();
-        pool.add_file_descriptor_proto(file.file_descriptor_proto().clone()).expect("links");
+        pool.add_file_descriptor_proto(file.file_descriptor_proto().clone())
+            .expect("links");
         pool.get_message_by_name("Whole").expect("declared")
     }
 
@@ -140,24 +164,57 @@ mod tests {
             "list": [0.5, 2], "map": { "k": 7 }, "b": 1, "half": 0.25,
         });
         let bytes = encode(&descriptor(), &Value::from_json(&json)).expect("encodes");
-        let value = Encoded::new(descriptor(), bytes.into()).to_value().expect("decodes");
+        let value = Encoded::new(descriptor(), bytes.into())
+            .to_value()
+            .expect("decodes");
         assert_eq!(value.get("big").and_then(Value::as_u64), Some(u64::MAX));
         assert_eq!(value.get("small").and_then(Value::as_i64), Some(-3));
-        assert_eq!(value.get("raw").and_then(Value::as_bytes), Some(&[1, 2][..]));
+        assert_eq!(
+            value.get("raw").and_then(Value::as_bytes),
+            Some(&[1, 2][..])
+        );
         assert_eq!(value.get("colour").and_then(Value::as_i64), Some(1));
-        assert_eq!(value.get("part").and_then(|part| part.get("name")).and_then(Value::as_str), Some("x"));
-        assert_eq!(value.get("list").and_then(Value::as_list).map(<[_]>::len), Some(2));
-        assert_eq!(value.get("map").and_then(|map| map.get("k")).and_then(Value::as_i64), Some(7));
-        assert_eq!(value.get("yes").and_then(Value::as_bool), Some(false), "absent scalars show their default");
-        assert!(value.get("other").is_none() && value.get("a").is_none(), "absent messages and choices do not");
+        assert_eq!(
+            value
+                .get("part")
+                .and_then(|part| part.get("name"))
+                .and_then(Value::as_str),
+            Some("x")
+        );
+        assert_eq!(
+            value.get("list").and_then(Value::as_list).map(<[_]>::len),
+            Some(2)
+        );
+        assert_eq!(
+            value
+                .get("map")
+                .and_then(|map| map.get("k"))
+                .and_then(Value::as_i64),
+            Some(7)
+        );
+        assert_eq!(
+            value.get("yes").and_then(Value::as_bool),
+            Some(false),
+            "absent scalars show their default"
+        );
+        assert!(
+            value.get("other").is_none() && value.get("a").is_none(),
+            "absent messages and choices do not"
+        );
     }
 
     #[test]
     fn what_does_not_fit_says_so() {
-        let fails = |json: serde_json::Value| encode(&descriptor(), &Value::from_json(&json)).expect_err("refused");
+        let fails = |json: serde_json::Value| {
+            encode(&descriptor(), &Value::from_json(&json)).expect_err("refused")
+        };
         assert!(fails(serde_json::json!({ "bigg": 1 })).contains("bigg"));
         fails(serde_json::json!({ "small": "many" }));
         fails(serde_json::json!({ "small": 1_i64 << 40 }));
-        assert!(Encoded::new(descriptor(), Bytes::from_static(b"\xff\xff")).to_value().is_err());
+        assert!(
+            Encoded::new(descriptor(), Bytes::from_static(b"\xff\xff"))
+                .to_value()
+                .is_err()
+        );
     }
 }

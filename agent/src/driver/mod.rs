@@ -15,6 +15,9 @@ pub(crate) mod transport;
 mod wait;
 
 pub use connections::Connections;
-pub use contract::{Attempt, Body, Driver, Drives, Evidence, Meter, Results, RowCounts, RowKey, StageError, StreamResults};
+pub use contract::{
+    Attempt, Body, Driver, Drives, Evidence, Meter, Results, RowCounts, RowKey, StageError,
+    StreamResults,
+};
 pub use table::DRIVERS;
 pub use transport::Gate;

@@ -64,7 +64,12 @@ pub(crate) struct Watched {
 
 impl<'a> Watch<'a> {
     /// Watches a stream that is asked for now. With `keep`, the first and last messages are kept.
-    pub(crate) fn new(meter: &'a dyn Meter, stall: Duration, checker: Option<Checker<'a>>, keep: bool) -> Self {
+    pub(crate) fn new(
+        meter: &'a dyn Meter,
+        stall: Duration,
+        checker: Option<Checker<'a>>,
+        keep: bool,
+    ) -> Self {
         Self {
             meter,
             stall,
@@ -128,7 +133,8 @@ impl<'a> Watch<'a> {
     pub(crate) fn flush(&mut self, at: Instant) {
         let news = std::mem::take(&mut self.news);
         if news.messages > 0 {
-            self.meter.messages(at, news.messages, news.rows, news.bytes);
+            self.meter
+                .messages(at, news.messages, news.rows, news.bytes);
         }
         if news.together > 0 {
             self.meter.gap(at, Duration::ZERO, news.together);
@@ -142,14 +148,28 @@ impl<'a> Watch<'a> {
     pub(crate) fn end(mut self, at: Instant, ending: Ending) -> Watched {
         let digest = self.finish(at, ending);
         let kept = self.kept.take().filter(|_| self.seen.is_some());
-        let (first, last) = kept.map(|kept| (Bytes::from(kept.first), Bytes::from(kept.last))).unzip();
-        Watched { seen: self.seen, first, last, digest }
+        let (first, last) = kept
+            .map(|kept| (Bytes::from(kept.first), Bytes::from(kept.last)))
+            .unzip();
+        Watched {
+            seen: self.seen,
+            first,
+            last,
+            digest,
+        }
     }
 
     #[cold]
     fn first(&mut self, at: Instant, rows: u64, bytes: u64) {
-        self.seen = Some(Seen { first: at, last: at, messages: 1, rows, bytes });
-        self.meter.first_message(at, at.saturating_duration_since(self.asked));
+        self.seen = Some(Seen {
+            first: at,
+            last: at,
+            messages: 1,
+            rows,
+            bytes,
+        });
+        self.meter
+            .first_message(at, at.saturating_duration_since(self.asked));
         self.meter.stream_opened(at);
     }
 
@@ -158,7 +178,8 @@ impl<'a> Watch<'a> {
         self.flush(at);
         if let Some(seen) = self.seen {
             self.meter.stream_closed(at);
-            self.meter.stream_duration(at.saturating_duration_since(seen.first));
+            self.meter
+                .stream_duration(at.saturating_duration_since(seen.first));
             let silence = at.saturating_duration_since(seen.last);
             // A stream that ended as the plan wants owed nothing any more.
             if ending != Ending::Whole && ending != Ending::Stopped && silence > self.stall {

@@ -26,7 +26,11 @@ static STAGE: Keys = Keys {
     doc: "How long to wait.",
     keys: &[
         Key::new("for", Form::Duration, "So long."),
-        Key::new("at", Form::Duration, "Until this time of the run; not at all if it has passed."),
+        Key::new(
+            "at",
+            Form::Duration,
+            "Until this time of the run; not at all if it has passed.",
+        ),
     ],
     groups: &[Group::ExactlyOne(&["for", "at"])],
 };
@@ -49,7 +53,10 @@ enum Wait {
 }
 
 impl Driver for Wait {
-    fn run<'a>(&'a self, attempt: &'a Attempt<'a>) -> LocalBoxFuture<'a, Result<Results, StageError>> {
+    fn run<'a>(
+        &'a self,
+        attempt: &'a Attempt<'a>,
+    ) -> LocalBoxFuture<'a, Result<Results, StageError>> {
         async move {
             match *self {
                 Self::For(duration) => tokio::time::sleep(duration).await,

@@ -51,7 +51,11 @@ impl<'a> Checker<'a> {
     /// # Errors
     ///
     /// If the truth's templates have no value.
-    pub fn new(integrity: &Integrity, layout: &Layout, attempt: &'a Attempt<'a>) -> Result<Self, StageError> {
+    pub fn new(
+        integrity: &Integrity,
+        layout: &Layout,
+        attempt: &'a Attempt<'a>,
+    ) -> Result<Self, StageError> {
         let truth = Truth::new(integrity.truth.as_ref(), attempt)?;
         let wanted = truth.needs_stream_digest() || attempt.stage.reads("stream");
         Ok(Self {
@@ -136,7 +140,10 @@ impl<'a> Checker<'a> {
         // Gaps below the greatest number are missing however the stream ended; what would have come after it never is.
         let missing = self.sequence.finish().missing - self.told.missing;
         if missing > 0 {
-            self.meter.integrity(&RowCounts { missing, ..RowCounts::default() });
+            self.meter.integrity(&RowCounts {
+                missing,
+                ..RowCounts::default()
+            });
         }
         if let Some(latency) = self.latency {
             latency.end(self.meter);
@@ -160,7 +167,9 @@ fn key_not_unique(key: &Key<'_>) -> StageError {
         Key::Number(number) => number.to_string(),
         Key::Text(text) => text.to_string(),
     };
-    let text = format!("the key {key} came twice in one stream, with different bytes: rows cannot be compared by it");
+    let text = format!(
+        "the key {key} came twice in one stream, with different bytes: rows cannot be compared by it"
+    );
     StageError::new(ErrorKind::Integrity, text).with_code("key_not_unique")
 }
 
@@ -190,7 +199,8 @@ impl Keys {
             }
         };
         // Fibonacci hashing: keys are often multiples of a step.
-        let place = usize::try_from(known.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58).unwrap_or_default();
+        let place =
+            usize::try_from(known.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58).unwrap_or_default();
         match self.0[place].replace((known, digest)) {
             Some((before, other)) => before != known || other == digest,
             None => true,

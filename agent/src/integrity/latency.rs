@@ -28,7 +28,13 @@ pub(super) struct Latency {
 
 impl Latency {
     pub(super) fn new() -> Self {
-        Self { first: None, least: i64::MAX, settling: Vec::new(), settled: false, out_of_range: 0 }
+        Self {
+            first: None,
+            least: i64::MAX,
+            settling: Vec::new(),
+            settled: false,
+            out_of_range: 0,
+        }
     }
 
     /// A message came that says when it was sent.
@@ -38,9 +44,12 @@ impl Latency {
             return;
         };
         let (first, first_sent) = *self.first.get_or_insert((at, sent_ns));
-        let arrived = i64::try_from(at.saturating_duration_since(first).as_nanos()).unwrap_or(i64::MAX);
+        let arrived =
+            i64::try_from(at.saturating_duration_since(first).as_nanos()).unwrap_or(i64::MAX);
         // Relative to the first message: the offset of the clocks, and the year 1970, cancel out.
-        let delay = sent_ns.checked_sub(first_sent).and_then(|sent| arrived.checked_sub(sent));
+        let delay = sent_ns
+            .checked_sub(first_sent)
+            .and_then(|sent| arrived.checked_sub(sent));
         let Some(delay) = delay.filter(|delay| (-RANGE_NS..RANGE_NS).contains(delay)) else {
             self.out_of_range += 1;
             return;
@@ -72,6 +81,9 @@ impl Latency {
     }
 
     fn record(&self, at: Instant, delay: i64, meter: &dyn Meter) {
-        meter.latency(at, Duration::from_nanos(delay.saturating_sub(self.least).unsigned_abs()));
+        meter.latency(
+            at,
+            Duration::from_nanos(delay.saturating_sub(self.least).unsigned_abs()),
+        );
     }
 }

@@ -34,7 +34,10 @@ impl Layout {
     /// # Errors
     ///
     /// All fields that are not there, or cannot be what they are named for.
-    pub fn resolve(integrity: &Integrity, message: &MessageDescriptor) -> Result<Self, Vec<LayoutProblem>> {
+    pub fn resolve(
+        integrity: &Integrity,
+        message: &MessageDescriptor,
+    ) -> Result<Self, Vec<LayoutProblem>> {
         let mut problems = Vec::new();
         let mut find = |name: &plan::FieldPath, role: Role| match resolve(name, message, role) {
             Ok(path) => Some(path),
@@ -49,22 +52,47 @@ impl Layout {
             None => Some(unnumbered()),
         };
         let own_key = integrity.key.as_ref().filter(|key| {
-            integrity.sequence.as_ref().is_some_and(|sequence| sequence.names != key.names)
+            integrity
+                .sequence
+                .as_ref()
+                .is_some_and(|sequence| sequence.names != key.names)
         });
         let key = own_key.and_then(|name| find(name, Role::Key));
-        let payload = integrity.payload.as_ref().and_then(|name| find(name, Role::Payload));
-        let sent_at = integrity.sent_at.as_ref().and_then(|sent_at| find(&sent_at.field, Role::SentAt));
-        let Some(sequence) = sequence.filter(|_| problems.is_empty()) else { return Err(problems) };
-        let layout = integrity::Layout { sequence, key, payload, sent_at };
-        let sent_at_unit_ns = integrity.sent_at.as_ref().map(|sent_at| nanoseconds(sent_at.unit));
-        Ok(Self { scanner: Scanner::new(&layout), sent_at_unit_ns, has_key: own_key.is_some(), ordered })
+        let payload = integrity
+            .payload
+            .as_ref()
+            .and_then(|name| find(name, Role::Payload));
+        let sent_at = integrity
+            .sent_at
+            .as_ref()
+            .and_then(|sent_at| find(&sent_at.field, Role::SentAt));
+        let Some(sequence) = sequence.filter(|_| problems.is_empty()) else {
+            return Err(problems);
+        };
+        let layout = integrity::Layout {
+            sequence,
+            key,
+            payload,
+            sent_at,
+        };
+        let sent_at_unit_ns = integrity
+            .sent_at
+            .as_ref()
+            .map(|sent_at| nanoseconds(sent_at.unit));
+        Ok(Self {
+            scanner: Scanner::new(&layout),
+            sent_at_unit_ns,
+            has_key: own_key.is_some(),
+            ordered,
+        })
     }
 }
 
 /// A field that no message has: its absence makes each message one row.
 fn unnumbered() -> FieldPath {
     const NO_FIELD: u32 = (1 << 29) - 1;
-    FieldPath::top(NO_FIELD, Cardinality::Single, Scalar::Int64).expect("it is the greatest field number")
+    FieldPath::top(NO_FIELD, Cardinality::Single, Scalar::Int64)
+        .expect("it is the greatest field number")
 }
 
 const fn nanoseconds(unit: TimeUnit) -> u64 {
@@ -97,24 +125,37 @@ impl Role {
     }
 }
 
-fn resolve(name: &plan::FieldPath, message: &MessageDescriptor, role: Role) -> Result<FieldPath, LayoutProblem> {
-    let problem = |message: String, hint: String| LayoutProblem { position: name.position, message, hint };
+fn resolve(
+    name: &plan::FieldPath,
+    message: &MessageDescriptor,
+    role: Role,
+) -> Result<FieldPath, LayoutProblem> {
+    let problem = |message: String, hint: String| LayoutProblem {
+        position: name.position,
+        message,
+        hint,
+    };
     let mut parents = Vec::new();
     let mut within = message.clone();
     let mut names = name.names.iter().peekable();
     while let Some(part) = names.next() {
         let Some(field) = within.get_field_by_name(part) else {
-            return Err(problem(format!("{} has no field `{part}`", within.full_name()), suggest(part, &within)));
+            return Err(problem(
+                format!("{} has no field `{part}`", within.full_name()),
+                suggest(part, &within),
+            ));
         };
         let step = step(&field);
         if names.peek().is_none() {
-            let path = FieldPath::new(parents, step, scalar(&field.kind()))
-                .map_err(|error| problem(error.to_string(), "name a field further up".to_owned()))?;
+            let path = FieldPath::new(parents, step, scalar(&field.kind())).map_err(|error| {
+                problem(error.to_string(), "name a field further up".to_owned())
+            })?;
             return match role.accepts(path.scalar()) {
                 Ok(()) => Ok(path),
                 Err(want) => {
                     let kind = if field.is_list() { "repeated " } else { "" };
-                    let message = format!("`{name}` is of type {kind}{:?}, but {want}", field.kind());
+                    let message =
+                        format!("`{name}` is of type {kind}{:?}, but {want}", field.kind());
                     Err(problem(message, "name another field".to_owned()))
                 }
             };
@@ -122,24 +163,43 @@ fn resolve(name: &plan::FieldPath, message: &MessageDescriptor, role: Role) -> R
         match field.kind() {
             Kind::Message(inner) if !field.is_group() && !field.is_map() => within = inner,
             kind => {
-                let message = format!("`{part}` in `{name}` is of type {kind:?}, which has no fields");
-                return Err(problem(message, format!("name `{part}` itself, or a field of a message")));
+                let message =
+                    format!("`{part}` in `{name}` is of type {kind:?}, which has no fields");
+                return Err(problem(
+                    message,
+                    format!("name `{part}` itself, or a field of a message"),
+                ));
             }
         }
         parents.push(step);
     }
-    Err(problem("a field is named by at least one name".to_owned(), "name a field".to_owned()))
+    Err(problem(
+        "a field is named by at least one name".to_owned(),
+        "name a field".to_owned(),
+    ))
 }
 
 fn suggest(name: &str, within: &MessageDescriptor) -> String {
-    let fields: Vec<String> = within.fields().map(|field| field.name().to_owned()).collect();
-    nearest(name, fields.iter().map(String::as_str))
-        .map_or_else(|| format!("it has {}", fields.join(", ")), |near| format!("did you mean `{near}`?"))
+    let fields: Vec<String> = within
+        .fields()
+        .map(|field| field.name().to_owned())
+        .collect();
+    nearest(name, fields.iter().map(String::as_str)).map_or_else(
+        || format!("it has {}", fields.join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    )
 }
 
 fn step(field: &FieldDescriptor) -> Step {
-    let cardinality = if field.is_list() || field.is_map() { Cardinality::Repeated } else { Cardinality::Single };
-    Step { number: field.number(), cardinality }
+    let cardinality = if field.is_list() || field.is_map() {
+        Cardinality::Repeated
+    } else {
+        Cardinality::Single
+    };
+    Step {
+        number: field.number(),
+        cardinality,
+    }
 }
 
 fn scalar(kind: &Kind) -> Scalar {

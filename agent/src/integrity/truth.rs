@@ -51,22 +51,37 @@ impl<'a> Truth<'a> {
     /// # Errors
     ///
     /// If the group has no name. A list that cannot be read is no error: its rows are unverified.
-    pub(super) fn new(truth: Option<&plan::Truth>, attempt: &'a Attempt<'a>) -> Result<Self, StageError> {
+    pub(super) fn new(
+        truth: Option<&plan::Truth>,
+        attempt: &'a Attempt<'a>,
+    ) -> Result<Self, StageError> {
         Ok(match truth {
             None => Self::Order,
             Some(plan::Truth::Agree { group, of }) => {
-                let name = group.text(attempt.scope).map_err(|error| StageError::template("truth", &error))?;
-                let group = Group { meter: attempt.meter, session: attempt.session, name: Rc::from(&*name) };
+                let name = group
+                    .text(attempt.scope)
+                    .map_err(|error| StageError::template("truth", &error))?;
+                let group = Group {
+                    meter: attempt.meter,
+                    session: attempt.session,
+                    name: Rc::from(&*name),
+                };
                 match of {
                     TruthOf::Rows => Self::Agree(group),
                     TruthOf::Stream => Self::AgreeStream(group),
                 }
             }
             Some(plan::Truth::Rows { list }) => {
-                let read = list.evaluate(attempt.scope).map_err(|error| error.to_string());
+                let read = list
+                    .evaluate(attempt.scope)
+                    .map_err(|error| error.to_string());
                 let read = read.and_then(|list| Listed::read(&list));
                 Self::Rows(read.unwrap_or_else(|reason| {
-                    tracing::warn!(stage = attempt.stage.name, reason, "the truth of a stream cannot be read");
+                    tracing::warn!(
+                        stage = attempt.stage.name,
+                        reason,
+                        "the truth of a stream cannot be read"
+                    );
                     Listed::Unreadable
                 }))
             }
@@ -88,7 +103,12 @@ impl<'a> Truth<'a> {
         match self {
             Self::Order => counts.verified += 1,
             Self::Agree(group) => {
-                group.meter.agree_row(&group.name, &row_key(&row.key), row.digest.as_u64(), group.session);
+                group.meter.agree_row(
+                    &group.name,
+                    &row_key(&row.key),
+                    row.digest.as_u64(),
+                    group.session,
+                );
             }
             Self::AgreeStream(_) => {}
             Self::Rows(Listed::Unreadable) => counts.unverified += 1,
@@ -101,11 +121,21 @@ impl<'a> Truth<'a> {
     }
 
     /// The stream is over: `rows` of it were not yet compared with anything.
-    pub(super) fn end(&self, digest: Option<u128>, rows: u64, ending: Ending, counts: &mut RowCounts) {
-        let Self::AgreeStream(group) = self else { return };
+    pub(super) fn end(
+        &self,
+        digest: Option<u128>,
+        rows: u64,
+        ending: Ending,
+        counts: &mut RowCounts,
+    ) {
+        let Self::AgreeStream(group) = self else {
+            return;
+        };
         match (digest, ending) {
             (Some(digest), Ending::Whole | Ending::Stopped) if rows > 0 => {
-                group.meter.agree_stream(&group.name, digest, rows, group.session);
+                group
+                    .meter
+                    .agree_stream(&group.name, digest, rows, group.session);
             }
             // A part of a stream is equal to no whole one, and proves nothing.
             _ => counts.unwitnessed += rows,
@@ -125,7 +155,9 @@ pub(super) fn row_key(key: &Key<'_>) -> RowKey {
 impl Listed {
     /// Reads a list of `{key, digest}`.
     fn read(list: &Value) -> Result<Self, String> {
-        let items = list.as_list().ok_or_else(|| format!("a list is expected, not a {}", list.type_name()))?;
+        let items = list
+            .as_list()
+            .ok_or_else(|| format!("a list is expected, not a {}", list.type_name()))?;
         let mut digests = HashMap::with_capacity(items.len());
         for item in items {
             let (key, digest) = (item.get("key"), item.get("digest"));
@@ -134,9 +166,15 @@ impl Listed {
                 Some((None, Some(text))) => RowKey::Text(text.into()),
                 _ => return Err(format!("`{item}` has no `key` that is a number or a text")),
             };
-            let digest = digest.and_then(Value::as_str).and_then(|digest| digest.parse::<RowDigest>().ok());
-            let digest = digest.ok_or_else(|| format!("`{item}` has no `digest` of 16 lowercase hex digits"))?;
-            if digests.insert(key, digest).is_some_and(|known| known != digest) {
+            let digest = digest
+                .and_then(Value::as_str)
+                .and_then(|digest| digest.parse::<RowDigest>().ok());
+            let digest = digest
+                .ok_or_else(|| format!("`{item}` has no `digest` of 16 lowercase hex digits"))?;
+            if digests
+                .insert(key, digest)
+                .is_some_and(|known| known != digest)
+            {
                 return Err(format!("`{item}` is listed twice, with different digests"));
             }
         }

@@ -35,7 +35,10 @@ pub(crate) struct Windows {
 
 impl Default for Windows {
     fn default() -> Self {
-        Self { stream: limits::STREAM_WINDOW, connection: limits::CONNECTION_WINDOW }
+        Self {
+            stream: limits::STREAM_WINDOW,
+            connection: limits::CONNECTION_WINDOW,
+        }
     }
 }
 
@@ -49,7 +52,9 @@ pub(crate) struct Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("authority", &self.authority).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("authority", &self.authority)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,9 +78,15 @@ impl Connection {
             let message = format!("{address} does not offer HTTP/2 over TLS");
             return Err(StageError::new(ErrorKind::Protocol, message).with_code("no_http2"));
         }
-        let authority = address.to_string().parse().map_err(|error: http::uri::InvalidUri| {
-            StageError::new(ErrorKind::Unavailable, format!("`{address}` is no authority: {error}"))
-        })?;
+        let authority = address
+            .to_string()
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| {
+                StageError::new(
+                    ErrorKind::Unavailable,
+                    format!("`{address}` is no authority: {error}"),
+                )
+            })?;
         let (sender, connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(windows.stream)
@@ -94,8 +105,20 @@ impl Connection {
             }
             told.store(true, Ordering::Relaxed);
         });
-        let scheme = if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-        Ok((Self { sender, authority, scheme, closed }, dialled.took))
+        let scheme = if tls.is_some() {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
+        Ok((
+            Self {
+                sender,
+                authority,
+                scheme,
+                closed,
+            },
+            dialled.took,
+        ))
     }
 
     /// Sends a call with one message, and waits for the answer's headers.
@@ -110,17 +133,35 @@ impl Connection {
         message: &[u8],
         limit: usize,
     ) -> Result<Reply, StageError> {
-        let failed = |error: &h2::Error| http2_failure(&format!("calling {path} at {}", self.authority), error);
-        let mut sender = self.sender.clone().ready().await.map_err(|error| failed(&error))?;
+        let failed = |error: &h2::Error| {
+            http2_failure(&format!("calling {path} at {}", self.authority), error)
+        };
+        let mut sender = self
+            .sender
+            .clone()
+            .ready()
+            .await
+            .map_err(|error| failed(&error))?;
         let asked = Instant::now();
         let request = self.request(path, metadata);
-        let (response, mut body) = sender.send_request(request, false).map_err(|error| failed(&error))?;
-        body.send_data(framed(message), true).map_err(|error| failed(&error))?;
+        let (response, mut body) = sender
+            .send_request(request, false)
+            .map_err(|error| failed(&error))?;
+        body.send_data(framed(message), true)
+            .map_err(|error| failed(&error))?;
         let (parts, body) = response.await.map_err(|error| failed(&error))?.into_parts();
         let first_byte = asked.elapsed();
         let at = || format!("{path} at {}", self.authority);
-        let status = Status::of_headers(parts.status, &parts.headers).map_err(|error| error.at(&at()))?;
-        Ok(Reply { at: at(), headers: parts.headers, first_byte, status, frames: Frames::new(limit), body })
+        let status =
+            Status::of_headers(parts.status, &parts.headers).map_err(|error| error.at(&at()))?;
+        Ok(Reply {
+            at: at(),
+            headers: parts.headers,
+            first_byte,
+            status,
+            frames: Frames::new(limit),
+            body,
+        })
     }
 
     fn request(&self, path: &PathAndQuery, metadata: HeaderMap) -> Request<()> {
@@ -135,8 +176,13 @@ impl Connection {
         *request.headers_mut() = metadata;
         let headers = request.headers_mut();
         headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.entry(http::header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc"),
+        );
+        headers
+            .entry(http::header::USER_AGENT)
+            .or_insert(HeaderValue::from_static(USER_AGENT));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         request
     }
@@ -179,8 +225,12 @@ impl Reply {
         }
         match self.body.data().await {
             Some(Ok(chunk)) => {
-                let failed = |error: h2::Error| http2_failure(&format!("reading {}", self.at), &error);
-                self.body.flow_control().release_capacity(chunk.len()).map_err(failed)?;
+                let failed =
+                    |error: h2::Error| http2_failure(&format!("reading {}", self.at), &error);
+                self.body
+                    .flow_control()
+                    .release_capacity(chunk.len())
+                    .map_err(failed)?;
                 self.frames.push(chunk);
                 Ok(None)
             }
@@ -191,14 +241,22 @@ impl Reply {
 
     async fn trailers(&mut self) -> Result<Status, StageError> {
         let trailers = self.body.trailers().await;
-        let trailers = trailers.map_err(|error| http2_failure(&format!("reading {}", self.at), &error))?;
+        let trailers =
+            trailers.map_err(|error| http2_failure(&format!("reading {}", self.at), &error))?;
         if self.frames.is_cut() {
             let message = format!("{} ended in the middle of a message", self.at);
             return Err(StageError::new(ErrorKind::Protocol, message).with_code("truncated"));
         }
-        trailers.as_ref().and_then(Status::of_trailers).ok_or_else(|| {
-            StageError::new(ErrorKind::Protocol, format!("{} ended without a status", self.at)).with_code("no_status")
-        })
+        trailers
+            .as_ref()
+            .and_then(Status::of_trailers)
+            .ok_or_else(|| {
+                StageError::new(
+                    ErrorKind::Protocol,
+                    format!("{} ended without a status", self.at),
+                )
+                .with_code("no_status")
+            })
     }
 }
 

@@ -9,7 +9,9 @@ use http::HeaderName;
 use rustls::ClientConfig;
 use testmesh_shared::plan::expr::{JsonTemplate, Template};
 use testmesh_shared::plan::keys::{Form, Group, Key, Keys, State};
-use testmesh_shared::plan::{DriverForm, DriverStage, Item, Pool, ProblemCode, Target as Named, nearest};
+use testmesh_shared::plan::{
+    DriverForm, DriverStage, Item, Pool, ProblemCode, Target as Named, nearest,
+};
 
 use super::connection::Windows;
 use super::message::{self, Message};
@@ -35,10 +37,23 @@ static TARGET: Keys = Keys {
     name: "grpc target",
     doc: "A gRPC server, or many that serve the same services.",
     keys: &[
-        Key::new("grpc", Form::Object(&SOURCE), "Where the descriptions of services come from, and limits.").required(),
-        Key::new("address", Form::Template, "HOST:PORT, for stages without an `address`. `https://` means TLS."),
+        Key::new(
+            "grpc",
+            Form::Object(&SOURCE),
+            "Where the descriptions of services come from, and limits.",
+        )
+        .required(),
+        Key::new(
+            "address",
+            Form::Template,
+            "HOST:PORT, for stages without an `address`. `https://` means TLS.",
+        ),
         Key::new("connections", CONNECTIONS, "Who shares connections.").default("session"),
-        Key::new("tls", Form::Object(&TLS), "How to trust the server, and who we are."),
+        Key::new(
+            "tls",
+            Form::Object(&TLS),
+            "How to trust the server, and who we are.",
+        ),
     ],
     groups: &[],
 };
@@ -47,11 +62,28 @@ static SOURCE: Keys = Keys {
     name: "grpc",
     doc: "Where the descriptions of services come from, and limits.",
     keys: &[
-        Key::new("protos", Form::List(&Form::File), "`.proto` files. Imports are found beside them too."),
-        Key::new("descriptors", Form::File, "A binary descriptor set, with its imports."),
-        Key::new("reflection", Form::Bool, "Ask the server: v1, then v1alpha, at the first use of an address."),
+        Key::new(
+            "protos",
+            Form::List(&Form::File),
+            "`.proto` files. Imports are found beside them too.",
+        ),
+        Key::new(
+            "descriptors",
+            Form::File,
+            "A binary descriptor set, with its imports.",
+        ),
+        Key::new(
+            "reflection",
+            Form::Bool,
+            "Ask the server: v1, then v1alpha, at the first use of an address.",
+        ),
         Key::new("address", Form::Template, "As the target's own `address`."),
-        Key::new("max_message", Form::Size, "Larger messages fail with `protocol`, code `too_large`.").default("4MiB"),
+        Key::new(
+            "max_message",
+            Form::Size,
+            "Larger messages fail with `protocol`, code `too_large`.",
+        )
+        .default("4MiB"),
     ],
     groups: &[Group::ExactlyOne(&["protos", "descriptors", "reflection"])],
 };
@@ -61,21 +93,43 @@ static STAGE: Keys = Keys {
     doc: "One call: its message, and when a stream is enough.",
     keys: &[
         Key::new("target", Form::Target("grpc"), "Which server.").required(),
-        Key::new("address", Form::Template, "HOST:PORT, instead of the target's own. `https://` means TLS."),
+        Key::new(
+            "address",
+            Form::Template,
+            "HOST:PORT, instead of the target's own. `https://` means TLS.",
+        ),
         Key::new("call", Form::Text, "PACKAGE.SERVICE/METHOD.").required(),
         Key::new("message", Form::Json, "The message, by proto field names.").default("{}"),
         Key::new("messages", Form::Value, "The messages of a client stream.").not_yet(),
-        Key::new("metadata", Form::Map(&Form::Template), "Metadata that goes out with the call."),
-        Key::new("stop", Form::Either(&[Form::Word(&["end"]), Form::Object(&STOP)]), "When a stream is enough.")
-            .default("end"),
+        Key::new(
+            "metadata",
+            Form::Map(&Form::Template),
+            "Metadata that goes out with the call.",
+        ),
+        Key::new(
+            "stop",
+            Form::Either(&[Form::Word(&["end"]), Form::Object(&STOP)]),
+            "When a stream is enough.",
+        )
+        .default("end"),
         Key::new(
             "end",
             Form::List(&Form::Either(&[Form::Text, Form::Object(&END)])),
             "Statuses with which the server may end a stream, met `stop` or not.",
         ),
         Key::new("windows", Form::Object(&WINDOWS), "HTTP/2 windows."),
-        Key::new("during", Form::Value, "Stages that run while the stream is open.").not_yet(),
-        Key::new("watch", Form::Value, "Times until expressions over messages are true.").not_yet(),
+        Key::new(
+            "during",
+            Form::Value,
+            "Stages that run while the stream is open.",
+        )
+        .not_yet(),
+        Key::new(
+            "watch",
+            Form::Value,
+            "Times until expressions over messages are true.",
+        )
+        .not_yet(),
     ],
     groups: &[Group::AtMostOne(&["message", "messages"])],
 };
@@ -84,14 +138,25 @@ static STOP: Keys = Keys {
     name: "stop",
     doc: "When a stream is enough. The call is cancelled then.",
     keys: &[
-        Key::new("messages", Form::Int(1, i64::MAX), "After so many messages."),
+        Key::new(
+            "messages",
+            Form::Int(1, i64::MAX),
+            "After so many messages.",
+        ),
         Key::new("for", Form::Duration, "So long after the first message."),
         Key::new("end", Form::Bool, "When the server ends it."),
         Key::new("idle", Form::Duration, "After so long without a message.").not_yet(),
-        Key::new("after", Form::Word(&["during"]), "When the stages of `during` have run.").not_yet(),
+        Key::new(
+            "after",
+            Form::Word(&["during"]),
+            "When the stages of `during` have run.",
+        )
+        .not_yet(),
         Key::new("when", Form::Expr, "When this is true of a message.").not_yet(),
     ],
-    groups: &[Group::ExactlyOne(&["messages", "for", "end", "idle", "after", "when"])],
+    groups: &[Group::ExactlyOne(&[
+        "messages", "for", "end", "idle", "after", "when",
+    ])],
 };
 
 static END: Keys = Keys {
@@ -99,7 +164,11 @@ static END: Keys = Keys {
     doc: "A status with which the server may end a stream.",
     keys: &[
         Key::new("status", Form::Text, "Its name, such as `unavailable`.").required(),
-        Key::new("after_idle", Form::Duration, "Only after so long without a message."),
+        Key::new(
+            "after_idle",
+            Form::Duration,
+            "Only after so long without a message.",
+        ),
     ],
     groups: &[],
 };
@@ -186,7 +255,9 @@ pub(super) struct EndRule {
 
 impl GrpcStage {
     pub(super) fn target(&self) -> &Target {
-        self.target.value().expect("a target of `grpc` was read by `grpc`")
+        self.target
+            .value()
+            .expect("a target of `grpc` was read by `grpc`")
     }
 
     pub(super) fn address(&self) -> &Template {
@@ -197,7 +268,11 @@ impl GrpcStage {
 fn read_target(item: Item<'_>) -> Option<Arc<dyn Any + Send + Sync>> {
     let grpc = item.key("grpc")?;
     let source = source(grpc);
-    let address = forms::optional(if item.has("address") { item } else { grpc }, "address", Item::template);
+    let address = forms::optional(
+        if item.has("address") { item } else { grpc },
+        "address",
+        Item::template,
+    );
     let max_message = forms::size(grpc, "max_message", limits::BODY_BYTES);
     let connections = forms::connections(item, Pool::Session);
     let tls = forms::tls(item, &[b"h2"]);
@@ -225,17 +300,24 @@ fn source(item: Item<'_>) -> Option<Source> {
         true => Some(Source::Reflection),
         false => {
             let hint = "give `protos` or `descriptors` instead";
-            item.problem(ProblemCode::BadValue, "without reflection nothing says what the server serves", hint);
+            item.problem(
+                ProblemCode::BadValue,
+                "without reflection nothing says what the server serves",
+                hint,
+            );
             None
         }
     }
 }
 
-fn known(item: Item<'_>, pool: Result<prost_reflect::DescriptorPool, SchemaError>) -> Option<Source> {
+fn known(
+    item: Item<'_>,
+    pool: Result<prost_reflect::DescriptorPool, SchemaError>,
+) -> Option<Source> {
     match pool {
         Ok(pool) => Some(Source::Known(pool)),
         Err(error) => {
-            item.problem(ProblemCode::Proto, error.0, "imports are found beside the file, above it, or relative to the plan");
+            item.problem(ProblemCode::Proto, error.message, error.hint);
             None
         }
     }
@@ -255,14 +337,28 @@ fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
     let call = match &shared.source {
         Source::Known(pool) => known_call(item, pool, &name),
         Source::Reflection => {
-            let text = format!("`{name}` could not be verified: the server is asked at the first use of an address");
-            item.key("call")?.note(text, "give the target `protos` or `descriptors` to check calls before a run");
-            Some(Call::Reflected(name.trim_start_matches('/').to_owned(), Reflected::default()))
+            let text = format!(
+                "`{name}` could not be verified: the server is asked at the first use of an address"
+            );
+            item.key("call")?.note(
+                text,
+                "give the target `protos` or `descriptors` to check calls before a run",
+            );
+            Some(Call::Reflected(
+                name.trim_start_matches('/').to_owned(),
+                Reflected::default(),
+            ))
         }
     };
-    let address = own_address?.map(Arc::new).or_else(|| shared.address.clone());
+    let address = own_address?
+        .map(Arc::new)
+        .or_else(|| shared.address.clone());
     if address.is_none() {
-        item.problem(ProblemCode::MissingKey, "neither the stage nor its target has an `address`", "add `address: HOST:PORT`");
+        item.problem(
+            ProblemCode::MissingKey,
+            "neither the stage nor its target has an `address`",
+            "add `address: HOST:PORT`",
+        );
     }
     let (call, json, windows) = (call?, json?, windows?);
     let message = match &call {
@@ -272,7 +368,11 @@ fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
     if let Call::Known(schema) = &call {
         check_kind(item, schema)?;
     }
-    let pool_key = format!("grpc {} {} {} ", target.name, windows.stream, windows.connection).into_boxed_str();
+    let pool_key = format!(
+        "grpc {} {} {} ",
+        target.name, windows.stream, windows.connection
+    )
+    .into_boxed_str();
     Some(Drives::stage(GrpcStage {
         target,
         address: address?,
@@ -295,7 +395,8 @@ fn known_call(item: Item<'_>, pool: &prost_reflect::DescriptorPool, name: &str) 
     match schema::find(pool, name) {
         Ok(method) => Some(Call::Known(Arc::new(Schema::new(method)))),
         Err(unknown) => {
-            item.key("call")?.problem(ProblemCode::Proto, unknown.to_string(), unknown.hint);
+            item.key("call")?
+                .problem(ProblemCode::Proto, unknown.to_string(), unknown.hint);
             None
         }
     }
@@ -306,13 +407,20 @@ fn check_kind(item: Item<'_>, schema: &Schema) -> Option<()> {
     let method = &schema.method;
     if method.client_streaming {
         let hint = "unary calls and server streams are built";
-        item.key("call")?.problem(ProblemCode::NotYet, format!("{} takes a stream of messages", method.path), hint);
+        item.key("call")?.problem(
+            ProblemCode::NotYet,
+            format!("{} takes a stream of messages", method.path),
+            hint,
+        );
         return None;
     }
     if !method.server_streaming {
         for key in ["stop", "end"] {
             if let Some(value) = item.key(key) {
-                let message = format!("{} answers with one message, so there is nothing to {key}", method.path);
+                let message = format!(
+                    "{} answers with one message, so there is nothing to {key}",
+                    method.path
+                );
                 value.problem(ProblemCode::Conflict, message, format!("remove `{key}`"));
                 return None;
             }
@@ -326,7 +434,10 @@ fn stop(item: Item<'_>) -> Option<Stop> {
         return item.word(&["end"]).map(|_| Stop::End);
     }
     if let Some(messages) = item.key("messages") {
-        return messages.int(1..=i64::MAX).and_then(|count| u64::try_from(count).ok()).map(Stop::Messages);
+        return messages
+            .int(1..=i64::MAX)
+            .and_then(|count| u64::try_from(count).ok())
+            .map(Stop::Messages);
     }
     if let Some(duration) = item.key("for") {
         return duration.duration().map(Stop::For);
@@ -341,7 +452,10 @@ fn end(item: Item<'_>) -> Option<Vec<EndRule>> {
         .map(|rule| {
             let after_idle = forms::optional(rule, "after_idle", Item::duration);
             let status = status_code(rule.key("status").unwrap_or(rule));
-            Some(EndRule { status: status?, after_idle: after_idle? })
+            Some(EndRule {
+                status: status?,
+                after_idle: after_idle?,
+            })
         })
         .collect();
     rules.into_iter().collect()
@@ -352,26 +466,46 @@ fn status_code(item: Item<'_>) -> Option<i32> {
     let code = status::code_of(&text);
     if code.is_none() {
         let known = status::names();
-        let hint = nearest(&text, known.iter().copied())
-            .map_or_else(|| format!("write one of {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
-        item.problem(ProblemCode::BadValue, format!("`{text}` is not a gRPC status"), hint);
+        let hint = nearest(&text, known.iter().copied()).map_or_else(
+            || format!("write one of {}", known.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        item.problem(
+            ProblemCode::BadValue,
+            format!("`{text}` is not a gRPC status"),
+            hint,
+        );
     }
     code
 }
 
 fn windows(item: Item<'_>) -> Option<Windows> {
     let default = Windows::default();
-    let Some(item) = item.key("windows") else { return Some(default) };
+    let Some(item) = item.key("windows") else {
+        return Some(default);
+    };
     let window = |key: &str, default: u32| {
-        let Some(value) = item.key(key) else { return Some(default) };
+        let Some(value) = item.key(key) else {
+            return Some(default);
+        };
         let size = value.size()?;
         if !(LEAST_WINDOW..=MOST_WINDOW).contains(&size) {
             let message = format!("a window of {size} bytes is not allowed by HTTP/2");
-            value.problem(ProblemCode::BadValue, message, "write a size from 64KiB to 1GiB");
+            value.problem(
+                ProblemCode::BadValue,
+                message,
+                "write a size from 64KiB to 1GiB",
+            );
             return None;
         }
         u32::try_from(size).ok()
     };
-    let (stream, connection) = (window("stream", default.stream), window("connection", default.connection));
-    Some(Windows { stream: stream?, connection: connection? })
+    let (stream, connection) = (
+        window("stream", default.stream),
+        window("connection", default.connection),
+    );
+    Some(Windows {
+        stream: stream?,
+        connection: connection?,
+    })
 }

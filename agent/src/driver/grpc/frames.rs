@@ -31,12 +31,22 @@ pub(crate) struct Frames {
 
 impl Frames {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { chunk: Bytes::new(), read: 0, partial: Vec::new(), handed_out: false, limit }
+        Self {
+            chunk: Bytes::new(),
+            read: 0,
+            partial: Vec::new(),
+            handed_out: false,
+            limit,
+        }
     }
 
     /// Takes the next piece of the body; the one before must have been read to its end.
     pub(crate) fn push(&mut self, chunk: Bytes) {
-        debug_assert_eq!(self.read, self.chunk.len(), "a piece is read whole before the next");
+        debug_assert_eq!(
+            self.read,
+            self.chunk.len(),
+            "a piece is read whole before the next"
+        );
         self.chunk = chunk;
         self.read = 0;
     }
@@ -71,13 +81,19 @@ impl Frames {
     /// Keeps the beginning of a message whose rest has not come.
     #[cold]
     fn set_aside(&mut self) -> Result<Option<&[u8]>, FrameError> {
-        if self.read < self.chunk.len() { self.complete() } else { Ok(None) }
+        if self.read < self.chunk.len() {
+            self.complete()
+        } else {
+            Ok(None)
+        }
     }
 
     /// Goes on with the partial message.
     fn complete(&mut self) -> Result<Option<&[u8]>, FrameError> {
         self.take(PREFIX);
-        let Some(prefix) = self.partial.first_chunk::<PREFIX>() else { return Ok(None) };
+        let Some(prefix) = self.partial.first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
         let whole = PREFIX + length(prefix, self.limit)?;
         self.take(whole);
         if self.partial.len() < whole {
@@ -108,7 +124,11 @@ fn length(prefix: &[u8; PREFIX], limit: usize) -> Result<usize, FrameError> {
         other => return Err(FrameError::Garbage(other)),
     }
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-    if length > limit { Err(FrameError::TooLarge { length, limit }) } else { Ok(length) }
+    if length > limit {
+        Err(FrameError::TooLarge { length, limit })
+    } else {
+        Ok(length)
+    }
 }
 
 /// One message with its prefix, as it goes out.
@@ -159,9 +179,24 @@ mod tests {
     #[test]
     fn bodies_that_are_no_messages_are_refused_before_they_are_kept() {
         let huge = [0, 0xff, 0xff, 0xff, 0xff, 1, 2];
-        assert_eq!(read(&huge, &[], 64), Err(FrameError::TooLarge { length: 0xffff_ffff, limit: 64 }));
-        assert_eq!(read(&huge, &[1, 4], 64), Err(FrameError::TooLarge { length: 0xffff_ffff, limit: 64 }));
-        assert_eq!(read(b"HTTP/1.1 400", &[], 64), Err(FrameError::Garbage(b'H')));
+        assert_eq!(
+            read(&huge, &[], 64),
+            Err(FrameError::TooLarge {
+                length: 0xffff_ffff,
+                limit: 64
+            })
+        );
+        assert_eq!(
+            read(&huge, &[1, 4], 64),
+            Err(FrameError::TooLarge {
+                length: 0xffff_ffff,
+                limit: 64
+            })
+        );
+        assert_eq!(
+            read(b"HTTP/1.1 400", &[], 64),
+            Err(FrameError::Garbage(b'H'))
+        );
         assert_eq!(read(&[1, 0, 0, 0, 0], &[], 64), Err(FrameError::Compressed));
         let mut cut = Frames::new(64);
         cut.push(framed(b"hello").slice(..7));

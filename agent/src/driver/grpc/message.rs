@@ -26,7 +26,9 @@ impl Message {
     pub(super) fn render(&self, scope: &Scope<'_>, method: &Method) -> Result<Bytes, StageError> {
         let json = match self {
             Self::Encoded(bytes) => return Ok(bytes.clone()),
-            Self::Template(json) => json.json(scope).map_err(|error| StageError::template("the message", &error))?,
+            Self::Template(json) => json
+                .json(scope)
+                .map_err(|error| StageError::template("the message", &error))?,
         };
         encode(&method.input, json).map_err(|reason| {
             let text = format!("the message is no {}: {reason}", method.input.full_name());
@@ -45,23 +47,30 @@ pub(super) fn read(
     json: Option<JsonTemplate>,
     descriptor: &MessageDescriptor,
 ) -> Option<Message> {
-    let (Some(item), Some(json)) = (item, json) else { return Some(Message::Encoded(Bytes::new())) };
+    let (Some(item), Some(json)) = (item, json) else {
+        return Some(Message::Encoded(Bytes::new()));
+    };
     if !check(item, descriptor) {
         return None;
     }
-    let Some(literal) = json.literal() else { return Some(Message::Template(json)) };
+    let Some(literal) = json.literal() else {
+        return Some(Message::Template(json));
+    };
     match encode(descriptor, literal.clone()) {
         Ok(bytes) => Some(Message::Encoded(bytes)),
         Err(reason) => {
-            unfit(item, descriptor, &reason);
+            unfit(
+                item,
+                format!("this is no {}: {reason}", descriptor.full_name()),
+            );
             None
         }
     }
 }
 
-fn unfit(item: Item<'_>, descriptor: &MessageDescriptor, reason: &str) {
+fn unfit(item: Item<'_>, message: String) {
     let hint = "values follow protobuf's JSON rules: enums by name or number, bytes in base64";
-    item.problem(ProblemCode::Proto, format!("this is no {}: {reason}", descriptor.full_name()), hint);
+    item.problem(ProblemCode::Proto, message, hint);
 }
 
 /// Whether every key is a field, and every value without an expression fits its field.
@@ -77,9 +86,14 @@ fn check(item: Item<'_>, descriptor: &MessageDescriptor) -> bool {
             .get_field_by_name(entry.key)
             .or_else(|| descriptor.get_field_by_json_name(entry.key));
         let Some(field) = field else {
-            let names: Vec<String> = descriptor.fields().map(|field| field.name().to_owned()).collect();
-            let hint = nearest(entry.key, names.iter().map(String::as_str))
-                .map_or_else(|| format!("it has {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
+            let names: Vec<String> = descriptor
+                .fields()
+                .map(|field| field.name().to_owned())
+                .collect();
+            let hint = nearest(entry.key, names.iter().map(String::as_str)).map_or_else(
+                || format!("it has {}", names.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
             let message = format!("{} has no field `{}`", descriptor.full_name(), entry.key);
             item.problem_at(entry.key_span, ProblemCode::Proto, message, hint);
             fine = false;
@@ -87,7 +101,11 @@ fn check(item: Item<'_>, descriptor: &MessageDescriptor) -> bool {
         };
         let single = !field.is_list() && !field.is_map();
         match field.kind() {
-            Kind::Message(inner) if single && entry.value.is_map() && !inner.full_name().starts_with("google.protobuf.") => {
+            Kind::Message(inner)
+                if single
+                    && entry.value.is_map()
+                    && !inner.full_name().starts_with("google.protobuf.") =>
+            {
                 fine &= check(entry.value, &inner);
             }
             _ => fine &= check_literal(entry.value, entry.key, descriptor),
@@ -98,13 +116,20 @@ fn check(item: Item<'_>, descriptor: &MessageDescriptor) -> bool {
 
 /// Whether a value without an expression fits its field.
 fn check_literal(value: Item<'_>, name: &str, descriptor: &MessageDescriptor) -> bool {
-    let Some(json) = value.json() else { return false };
-    let Some(literal) = json.literal() else { return true };
+    let Some(json) = value.json() else {
+        return false;
+    };
+    let Some(literal) = json.literal() else {
+        return true;
+    };
     let alone = serde_json::Map::from_iter([(name.to_owned(), literal.clone())]);
     match from_json(descriptor, serde_json::Value::Object(alone)) {
         Ok(_) => true,
         Err(reason) => {
-            unfit(value, descriptor, &reason);
+            unfit(
+                value,
+                format!("`{name}` of {}: {reason}", descriptor.full_name()),
+            );
             false
         }
     }

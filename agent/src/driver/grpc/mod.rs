@@ -6,8 +6,8 @@ mod form;
 mod frames;
 mod message;
 mod reflection;
-mod schema;
 mod run;
+mod schema;
 mod stage;
 mod status;
 

@@ -25,34 +25,48 @@ const VERSIONS: [&str; 2] = [
 ];
 
 /// gRPC's status for a method that a server does not have.
-const UNIMPLEMENTED: i32 = 12;
+const UNIMPLEMENTED: i64 = 12;
 
 /// The descriptors of the file that declares `symbol`, and of all that it imports.
 ///
 /// # Errors
 ///
 /// Those of the connection; `protocol` with code `no_reflection` if the server has none, or does not know the symbol.
-pub(crate) async fn ask(connection: &Connection, symbol: &str) -> Result<DescriptorPool, StageError> {
+pub(crate) async fn ask(
+    connection: &Connection,
+    symbol: &str,
+) -> Result<DescriptorPool, StageError> {
     let mut last = None;
     for version in VERSIONS {
-        let server = Server { connection, path: PathAndQuery::from_static(version) };
+        let server = Server {
+            connection,
+            path: PathAndQuery::from_static(version),
+        };
         match server.files(symbol).await {
             Ok(files) => return link(files, symbol),
-            Err(error) if error.status == Some(i64::from(UNIMPLEMENTED)) => last = Some(error),
+            Err(error) if error.status == Some(UNIMPLEMENTED) => last = Some(error),
             Err(error) => return Err(error),
         }
     }
     let reason = last.map_or_else(String::new, |error| error.message);
-    let message = format!("the server has no reflection ({reason}): give the target `protos` or `descriptors`");
+    let message = format!(
+        "the server has no reflection ({reason}): give the target `protos` or `descriptors`"
+    );
     Err(StageError::new(ErrorKind::Protocol, message).with_code("no_reflection"))
 }
 
-fn link(files: BTreeMap<String, FileDescriptorProto>, symbol: &str) -> Result<DescriptorPool, StageError> {
+fn link(
+    files: BTreeMap<String, FileDescriptorProto>,
+    symbol: &str,
+) -> Result<DescriptorPool, StageError> {
     let mut pool = DescriptorPool::new();
-    pool.add_file_descriptor_protos(files.into_values()).map_err(|error| {
-        let message = format!("reflection of `{symbol}` gave descriptors that do not fit together: {error}");
-        StageError::new(ErrorKind::Protocol, message).with_code("no_reflection")
-    })?;
+    pool.add_file_descriptor_protos(files.into_values())
+        .map_err(|error| {
+            let message = format!(
+                "reflection of `{symbol}` gave descriptors that do not fit together: {error}"
+            );
+            StageError::new(ErrorKind::Protocol, message).with_code("no_reflection")
+        })?;
     Ok(pool)
 }
 
@@ -62,15 +76,28 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    async fn files(&self, symbol: &str) -> Result<BTreeMap<String, FileDescriptorProto>, StageError> {
+    async fn files(
+        &self,
+        symbol: &str,
+    ) -> Result<BTreeMap<String, FileDescriptorProto>, StageError> {
         let mut files = BTreeMap::new();
-        self.add(&mut files, MessageRequest::FileContainingSymbol(symbol.to_owned())).await?;
+        self.add(
+            &mut files,
+            MessageRequest::FileContainingSymbol(symbol.to_owned()),
+        )
+        .await?;
         loop {
-            let imports: BTreeSet<&String> = files.values().flat_map(|file| &file.dependency).collect();
-            let Some(missing) = imports.into_iter().find(|import| !files.contains_key(*import)).cloned() else {
+            let imports: BTreeSet<&String> =
+                files.values().flat_map(|file| &file.dependency).collect();
+            let Some(missing) = imports
+                .into_iter()
+                .find(|import| !files.contains_key(*import))
+                .cloned()
+            else {
                 return Ok(files);
             };
-            self.add(&mut files, MessageRequest::FileByFilename(missing.clone())).await?;
+            self.add(&mut files, MessageRequest::FileByFilename(missing.clone()))
+                .await?;
             if !files.contains_key(&missing) || files.len() > limits::REFLECTED_FILES {
                 return Err(self.broken(&format!("it does not give `{missing}`")));
             }
@@ -83,35 +110,52 @@ impl Server<'_> {
         question: MessageRequest,
     ) -> Result<(), StageError> {
         let asked = format!("{question:?}");
-        let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
+        let request = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(question),
+        };
         let answer = self.call(&request.encode_to_vec()).await?;
         match answer.message_response {
             Some(MessageResponse::FileDescriptorResponse(answer)) => {
                 for bytes in answer.file_descriptor_proto {
                     let file = FileDescriptorProto::decode(bytes.as_slice());
-                    let file = file.map_err(|error| self.broken(&format!("its descriptor does not decode: {error}")))?;
+                    let file = file.map_err(|error| {
+                        self.broken(&format!("its descriptor does not decode: {error}"))
+                    })?;
                     files.insert(file.name().to_owned(), file);
                 }
                 Ok(())
             }
-            Some(MessageResponse::ErrorResponse(error)) => {
-                Err(self.broken(&format!("it answers {asked} with {}: {}", error.error_code, error.error_message)))
-            }
+            Some(MessageResponse::ErrorResponse(error)) => Err(self.broken(&format!(
+                "it answers {asked} with {}: {}",
+                error.error_code, error.error_message
+            ))),
             _ => Err(self.broken("its answer is of another kind than asked for")),
         }
     }
 
     /// One question and its answer.
     async fn call(&self, question: &[u8]) -> Result<ServerReflectionResponse, StageError> {
-        let mut reply = self.connection.call(&self.path, HeaderMap::new(), question, limits::BODY_BYTES).await?;
+        let mut reply = self
+            .connection
+            .call(&self.path, HeaderMap::new(), question, limits::BODY_BYTES)
+            .await?;
         let mut answer = None;
         loop {
             while let Some(message) = reply.message()? {
                 answer = Some(ServerReflectionResponse::decode(message));
             }
             if let Some(status) = reply.more().await? {
-                let Some(failure) = status.failure() else { break };
-                return Err(failure);
+                match status.failure() {
+                    None => break,
+                    Some(failure)
+                        if failure.kind == ErrorKind::Status
+                            && failure.status != Some(UNIMPLEMENTED) =>
+                    {
+                        return Err(self.broken(&failure.message));
+                    }
+                    Some(failure) => return Err(failure),
+                }
             }
         }
         match answer {
@@ -122,7 +166,10 @@ impl Server<'_> {
     }
 
     fn broken(&self, what: &str) -> StageError {
-        StageError::new(ErrorKind::Protocol, format!("reflection ({}) failed: {what}", self.path))
-            .with_code("no_reflection")
+        StageError::new(
+            ErrorKind::Protocol,
+            format!("reflection ({}) failed: {what}", self.path),
+        )
+        .with_code("no_reflection")
     }
 }

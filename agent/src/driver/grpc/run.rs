@@ -38,7 +38,9 @@ impl Driver for GrpcStage {
 
     fn results(&self) -> &'static [&'static str] {
         match &self.call {
-            Call::Known(schema) if schema.method.server_streaming => &["status", "headers", "stream"],
+            Call::Known(schema) if schema.method.server_streaming => {
+                &["status", "headers", "stream"]
+            }
             Call::Known(_) => &["status", "headers", "body", "text"],
             Call::Reflected(..) => &["status", "headers", "body", "text", "stream"],
         }
@@ -46,20 +48,38 @@ impl Driver for GrpcStage {
 
     fn check_integrity(&self, integrity: &Integrity, item: Item<'_>) {
         // A stream known by reflection is checked when it is first used.
-        let Call::Known(schema) = &self.call else { return };
+        let Call::Known(schema) = &self.call else {
+            return;
+        };
         if !schema.method.server_streaming {
-            let message = format!("{} answers with one message, not with a stream", schema.method.path);
-            item.problem(ProblemCode::Conflict, message, "remove `integrity`, or move it to a stage with a stream");
+            let message = format!(
+                "{} answers with one message, not with a stream",
+                schema.method.path
+            );
+            item.problem(
+                ProblemCode::Conflict,
+                message,
+                "remove `integrity`, or move it to a stage with a stream",
+            );
             return;
         }
         for problem in schema.layout(integrity).err().unwrap_or_default() {
-            let end = Position { column: problem.position.column + 1, ..problem.position };
-            let span = Span { start: problem.position, end };
+            let end = Position {
+                column: problem.position.column + 1,
+                ..problem.position
+            };
+            let span = Span {
+                start: problem.position,
+                end,
+            };
             item.problem_at(span, ProblemCode::Proto, problem.message, problem.hint);
         }
     }
 
-    fn run<'a>(&'a self, attempt: &'a Attempt<'a>) -> LocalBoxFuture<'a, Result<Results, StageError>> {
+    fn run<'a>(
+        &'a self,
+        attempt: &'a Attempt<'a>,
+    ) -> LocalBoxFuture<'a, Result<Results, StageError>> {
         async move {
             let (connection, address) = self.connect(attempt).await?;
             let schema = self.schema(&connection, &address).await?;
@@ -84,7 +104,9 @@ enum End {
 impl GrpcStage {
     async fn connect(&self, attempt: &Attempt<'_>) -> Result<(Rc<Connection>, String), StageError> {
         let template = self.address();
-        let text = template.text(attempt.scope).map_err(|error| StageError::template("address", &error))?;
+        let text = template
+            .text(attempt.scope)
+            .map_err(|error| StageError::template("address", &error))?;
         let address = Address::parse(&text).map_err(|error| {
             StageError::new(ErrorKind::Expectation, error.to_string()).with_code("bad_address")
         })?;
@@ -99,7 +121,10 @@ impl GrpcStage {
         let sharing: Pool = self.target().connections;
         // Until the first message, a stream without a time-out of its own has the driver's.
         let opening = attempt.connections.open(sharing, &key, open);
-        let limit = attempt.stage.timeout.map_or(limits::FIRST_MESSAGE, |_| Duration::MAX);
+        let limit = attempt
+            .stage
+            .timeout
+            .map_or(limits::FIRST_MESSAGE, |_| Duration::MAX);
         let connection = match tokio::time::timeout(limit, opening).await {
             Ok(connection) => connection?,
             Err(_) => {
@@ -111,7 +136,11 @@ impl GrpcStage {
     }
 
     /// What the call needs to know of its service; asks the server if the plan does not say.
-    async fn schema(&self, connection: &Connection, address: &str) -> Result<Arc<Schema>, StageError> {
+    async fn schema(
+        &self,
+        connection: &Connection,
+        address: &str,
+    ) -> Result<Arc<Schema>, StageError> {
         let (name, known) = match &self.call {
             Call::Known(schema) => return Ok(Arc::clone(schema)),
             Call::Reflected(name, known) => (name, known),
@@ -126,7 +155,8 @@ impl GrpcStage {
             StageError::new(ErrorKind::Protocol, message).with_code("unknown_method")
         })?;
         if method.client_streaming {
-            let message = format!("{name} takes a stream of messages, which this build does not send yet");
+            let message =
+                format!("{name} takes a stream of messages, which this build does not send yet");
             return Err(StageError::new(ErrorKind::Protocol, message).with_code("not_yet"));
         }
         let schema = Arc::new(Schema::new(method));
@@ -146,9 +176,14 @@ impl GrpcStage {
 
     fn metadata(&self, attempt: &Attempt<'_>) -> Result<HeaderMap, StageError> {
         let mut metadata = HeaderMap::with_capacity(self.metadata.len() + 4);
-        metadata.insert("traceparent", header_value("traceparent", attempt.traceparent)?);
+        metadata.insert(
+            "traceparent",
+            header_value("traceparent", attempt.traceparent)?,
+        );
         for (name, value) in &self.metadata {
-            let text = value.text(attempt.scope).map_err(|error| StageError::template(name.as_str(), &error))?;
+            let text = value
+                .text(attempt.scope)
+                .map_err(|error| StageError::template(name.as_str(), &error))?;
             metadata.append(name, header_value(name.as_str(), &text)?);
         }
         Ok(metadata)
@@ -162,7 +197,12 @@ impl GrpcStage {
     ) -> Result<Results, StageError> {
         let message = self.message.render(attempt.scope, &schema.method)?;
         let limit = self.target().max_message;
-        let call = connection.call(&schema.method.path, self.metadata(attempt)?, &message, limit);
+        let call = connection.call(
+            &schema.method.path,
+            self.metadata(attempt)?,
+            &message,
+            limit,
+        );
         let mut reply = call.await?;
         attempt.meter.first_byte(reply.first_byte);
         let mut answer: Option<Bytes> = None;
@@ -170,7 +210,9 @@ impl GrpcStage {
             while let Some(message) = reply.message()? {
                 if answer.is_some() {
                     let message = format!("{} answered more than one message", schema.method.path);
-                    return Err(StageError::new(ErrorKind::Protocol, message).with_code("many_messages"));
+                    return Err(
+                        StageError::new(ErrorKind::Protocol, message).with_code("many_messages")
+                    );
                 }
                 answer = Some(Bytes::copy_from_slice(message));
             }
@@ -189,7 +231,13 @@ impl GrpcStage {
             (Some(bytes), _) => Body::Message(self.checked(schema, bytes)?),
         };
         let headers = shown(&reply.headers);
-        Ok(Results { status: Some(i64::from(status.code)), headers, body, stream: None, failure })
+        Ok(Results {
+            status: Some(i64::from(status.code)),
+            headers,
+            body,
+            stream: None,
+            failure,
+        })
     }
 
     /// A message that decodes: what does not is no answer, whoever reads it.
@@ -198,7 +246,11 @@ impl GrpcStage {
         match message.to_value() {
             Ok(_) => Ok(message),
             Err(error) => {
-                let message = format!("{} answered bytes that are no {}: {error}", schema.method.path, schema.method.output.full_name());
+                let message = format!(
+                    "{} answered bytes that are no {}: {error}",
+                    schema.method.path,
+                    schema.method.output.full_name()
+                );
                 Err(StageError::new(ErrorKind::Protocol, message).with_code("bad_message"))
             }
         }
@@ -213,7 +265,9 @@ impl GrpcStage {
         let message = self.message.render(attempt.scope, &schema.method)?;
         let checker = match &attempt.stage.integrity {
             Some(integrity) => {
-                let layout = schema.layout(integrity).map_err(|problems| unknown_fields(&problems))?;
+                let layout = schema
+                    .layout(integrity)
+                    .map_err(|problems| unknown_fields(&problems))?;
                 Some(Checker::new(integrity, layout, attempt)?)
             }
             None => None,
@@ -222,8 +276,15 @@ impl GrpcStage {
         let keep = attempt.stage.reads("stream");
         let mut watch = Watch::new(attempt.meter, attempt.stage.stall, checker, keep);
         let limit = self.target().max_message;
-        let call = connection.call(&schema.method.path, self.metadata(attempt)?, &message, limit);
-        let Some(reply) = alarm.wait(call, None, &watch).await else { return Err(silent(&watch)) };
+        let call = connection.call(
+            &schema.method.path,
+            self.metadata(attempt)?,
+            &message,
+            limit,
+        );
+        let Some(reply) = alarm.wait(call, None, &watch).await else {
+            return Err(silent(&watch));
+        };
         let mut reply = match reply {
             Ok(reply) => reply,
             Err(error) => {
@@ -233,7 +294,14 @@ impl GrpcStage {
         };
         attempt.meter.first_byte(reply.first_byte);
         let unchecked = attempt.stage.integrity.is_none();
-        let end = self.read(&mut reply, &mut watch, &mut alarm, unchecked.then_some(schema)).await;
+        let end = self
+            .read(
+                &mut reply,
+                &mut watch,
+                &mut alarm,
+                unchecked.then_some(schema),
+            )
+            .await;
         let at = Instant::now();
         match end {
             Ok(End::Stopped) => {
@@ -256,7 +324,11 @@ impl GrpcStage {
         alarm: &mut Alarm,
         unchecked: Option<&Schema>,
     ) -> Result<End, StageError> {
-        let wanted = if let Stop::Messages(count) = self.stop { count } else { u64::MAX };
+        let wanted = if let Stop::Messages(count) = self.stop {
+            count
+        } else {
+            u64::MAX
+        };
         loop {
             // Once per wake-up: messages that are found together came together.
             let at = Instant::now();
@@ -284,7 +356,9 @@ impl GrpcStage {
                 Some(Ok(Some(status))) => return Ok(End::Status(status)),
                 Some(Ok(None)) => {}
                 Some(Err(error)) => return Err(error),
-                None if stop_at.is_some_and(|stop_at| Instant::now() >= stop_at) => return Ok(End::Stopped),
+                None if stop_at.is_some_and(|stop_at| Instant::now() >= stop_at) => {
+                    return Ok(End::Stopped);
+                }
                 None => return Err(silent(watch)),
             }
         }
@@ -309,15 +383,24 @@ impl GrpcStage {
     ) -> Result<Results, StageError> {
         let at = Instant::now();
         attempt.meter.status(i64::from(status.code));
-        let idle = watch.seen().map_or(Duration::ZERO, |seen| at.saturating_duration_since(seen.last));
+        let idle = watch.seen().map_or(Duration::ZERO, |seen| {
+            at.saturating_duration_since(seen.last)
+        });
         let accepted = self.accepts(&status, idle);
         let failure = if accepted { None } else { status.failure() };
         let early = !accepted && failure.is_none();
-        let ending = if accepted || early { Ending::Whole } else { Ending::Broken };
+        let ending = if accepted || early {
+            Ending::Whole
+        } else {
+            Ending::Broken
+        };
         let messages = watch.seen().map_or(0, |seen| seen.messages);
         let watched = watch.end(at, ending);
         if early {
-            let message = format!("the server ended the stream after {messages} messages, before {}", self.stop);
+            let message = format!(
+                "the server ended the stream after {messages} messages, before {}",
+                self.stop
+            );
             return Err(StageError::new(ErrorKind::Protocol, message).with_code("ended_early"));
         }
         let mut results = results(reply, schema, watched, at, Some(status.code));
@@ -326,9 +409,17 @@ impl GrpcStage {
     }
 }
 
-fn results(reply: &Reply, schema: &Schema, watched: Watched, at: Instant, status: Option<i32>) -> Results {
+fn results(
+    reply: &Reply,
+    schema: &Schema,
+    watched: Watched,
+    at: Instant,
+    status: Option<i32>,
+) -> Results {
     let encoded = |bytes: Option<Bytes>| {
-        bytes.map_or(Body::None, |bytes| Body::Message(Encoded::new(schema.method.output.clone(), bytes)))
+        bytes.map_or(Body::None, |bytes| {
+            Body::Message(Encoded::new(schema.method.output.clone(), bytes))
+        })
     };
     let seen = watched.seen;
     let stream = StreamResults {
@@ -339,7 +430,9 @@ fn results(reply: &Reply, schema: &Schema, watched: Watched, at: Instant, status
         last: encoded(watched.last),
         status: status.map(i64::from),
         digest: watched.digest,
-        duration: seen.map_or(Duration::ZERO, |seen| at.saturating_duration_since(seen.first)),
+        duration: seen.map_or(Duration::ZERO, |seen| {
+            at.saturating_duration_since(seen.first)
+        }),
     };
     Results {
         // A stream that the plan stopped is fine, and the server never said how it would have ended.
@@ -353,15 +446,26 @@ fn results(reply: &Reply, schema: &Schema, watched: Watched, at: Instant, status
 
 /// Fields that only a server with reflection could have told not to be there.
 fn unknown_fields(problems: &[LayoutProblem]) -> StageError {
-    let reasons: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
-    StageError::new(ErrorKind::Protocol, format!("integrity: {}", reasons.join("; "))).with_code("unknown_field")
+    let reasons: Vec<_> = problems
+        .iter()
+        .map(|problem| problem.message.as_str())
+        .collect();
+    StageError::new(
+        ErrorKind::Protocol,
+        format!("integrity: {}", reasons.join("; ")),
+    )
+    .with_code("unknown_field")
 }
 
 /// The server said nothing for too long.
 fn silent(watch: &Watch<'_>) -> StageError {
     let message = match watch.seen() {
         None => format!("no message within {:?}", limits::FIRST_MESSAGE),
-        Some(seen) => format!("no further message within {:?}, after {}", limits::NEXT_MESSAGE, seen.messages),
+        Some(seen) => format!(
+            "no further message within {:?}, after {}",
+            limits::NEXT_MESSAGE,
+            seen.messages
+        ),
     };
     StageError::new(ErrorKind::Timeout, message)
 }
@@ -377,7 +481,11 @@ struct Alarm {
 impl Alarm {
     /// With `limited`, the driver's own time-outs to the first message and between two hold.
     fn new(limited: bool) -> Self {
-        Self { limited, asked: Instant::now(), sleep: None }
+        Self {
+            limited,
+            asked: Instant::now(),
+            sleep: None,
+        }
     }
 
     /// The future's output, or `None` if the alarm rang first.
@@ -396,7 +504,9 @@ impl Alarm {
             (Some(only), None) | (None, Some(only)) => only,
             (None, None) => return Some(future.await),
         };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         let mut future = pin!(future);
         poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {

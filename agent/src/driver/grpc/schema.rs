@@ -11,13 +11,28 @@ use http::uri::PathAndQuery;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 
+use crate::driver::transport::chain;
+
 /// Reads a file by its path relative to the plan; `None` if there is none.
 pub(crate) type Open<'a> = &'a dyn Fn(&str) -> Option<Arc<[u8]>>;
 
 /// A problem of descriptors, with the place in a `.proto` file where there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct SchemaError(pub(crate) String);
+#[error("{message}")]
+pub(crate) struct SchemaError {
+    pub(crate) message: String,
+    /// The way out.
+    pub(crate) hint: &'static str,
+}
+
+impl SchemaError {
+    fn proto(message: String) -> Self {
+        Self {
+            message,
+            hint: "mend the file, or name another",
+        }
+    }
+}
 
 /// Compiles `.proto` files and everything that they import.
 pub(crate) fn compile(paths: &[String], open: Open<'_>) -> Result<DescriptorPool, SchemaError> {
@@ -28,14 +43,19 @@ pub(crate) fn compile(paths: &[String], open: Open<'_>) -> Result<DescriptorPool
     let mut compiler = protox::Compiler::with_file_resolver(resolver);
     compiler.include_imports(true);
     for path in paths {
-        compiler.open_file(normal(path)).map_err(|error| SchemaError(format!("{error:?}")))?;
+        compiler
+            .open_file(normal(path))
+            .map_err(|error| SchemaError::proto(format!("{error:?}")))?;
     }
     Ok(compiler.descriptor_pool())
 }
 
 /// Reads a binary `FileDescriptorSet`, as `protoc --include_imports --descriptor_set_out` writes it.
 pub(crate) fn decode_set(bytes: &[u8]) -> Result<DescriptorPool, SchemaError> {
-    DescriptorPool::decode(bytes).map_err(|error| SchemaError(error.to_string()))
+    DescriptorPool::decode(bytes).map_err(|error| SchemaError {
+        message: chain(&error),
+        hint: "write one with `protoc --include_imports --descriptor_set_out`",
+    })
 }
 
 /// Every file that the named ones reach, parsed, with its imports renamed to paths.
@@ -46,18 +66,21 @@ fn collect(paths: &[String], open: Open<'_>) -> Result<BTreeMap<String, File>, S
         if files.contains_key(&path) {
             continue;
         }
-        let bytes = open(&path).ok_or_else(|| SchemaError(format!("there is no file `{path}`")))?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| SchemaError(format!("{path}: not UTF-8: {error}")))?;
-        let parsed = File::from_source(&path, text).map_err(|error| SchemaError(format!("{error:?}")))?;
+        let bytes =
+            open(&path).ok_or_else(|| SchemaError::proto(format!("there is no file `{path}`")))?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| SchemaError::proto(format!("{path}: not UTF-8: {error}")))?;
+        let parsed = File::from_source(&path, text)
+            .map_err(|error| SchemaError::proto(format!("{error:?}")))?;
         let mut descriptor = parsed.file_descriptor_proto().clone();
         for import in &mut descriptor.dependency {
             if let Some(found) = locate(&path, import, open) {
                 import.clone_from(&found);
                 waiting.push(found);
             } else if !import.starts_with("google/protobuf/") {
-                return Err(SchemaError(format!(
-                    "{path}: import `{import}` is neither beside the file, nor beside its parent folders, nor relative to the plan"
-                )));
+                let message = format!("{path}: there is no file for `import \"{import}\"`");
+                let hint = "imports are found beside the file, beside its parent folders, or relative to the plan";
+                return Err(SchemaError { message, hint });
             }
         }
         files.insert(path, File::from_file_descriptor_proto(descriptor));
@@ -78,7 +101,11 @@ fn normal(path: &str) -> String {
     for part in Path::new(path).components() {
         match part {
             Component::CurDir => {}
-            Component::ParentDir if parts.last().is_some_and(|last| *last != ".." && *last != "/") => {
+            Component::ParentDir
+                if parts
+                    .last()
+                    .is_some_and(|last| *last != ".." && *last != "/") =>
+            {
                 parts.pop();
             }
             Component::ParentDir => parts.push(".."),
@@ -97,7 +124,10 @@ impl FileResolver for Sources {
     }
 
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        self.0.get(name).cloned().ok_or_else(|| protox::Error::file_not_found(name))
+        self.0
+            .get(name)
+            .cloned()
+            .ok_or_else(|| protox::Error::file_not_found(name))
     }
 }
 
@@ -127,7 +157,12 @@ pub(crate) fn find(pool: &DescriptorPool, call: &str) -> Result<Method, UnknownM
         let service = pool.get_service_by_name(service)?;
         service.methods().find(|known| known.name() == method)
     });
-    let Some(method) = found else { return Err(UnknownMethod { call: call.to_owned(), hint: nearest(pool, name) }) };
+    let Some(method) = found else {
+        return Err(UnknownMethod {
+            call: call.to_owned(),
+            hint: nearest(pool, name),
+        });
+    };
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     Ok(Method {
         path: path.parse().expect("a protobuf name is a path"),
@@ -142,8 +177,16 @@ pub(crate) fn find(pool: &DescriptorPool, call: &str) -> Result<Method, UnknownM
 fn nearest(pool: &DescriptorPool, call: &str) -> String {
     let mut known: Vec<String> = pool
         .services()
-        .flat_map(|service| service.methods().map(|method| method.full_name().to_owned()).collect::<Vec<_>>())
-        .filter_map(|name| name.rsplit_once('.').map(|(service, method)| format!("{service}/{method}")))
+        .flat_map(|service| {
+            service
+                .methods()
+                .map(|method| method.full_name().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .filter_map(|name| {
+            name.rsplit_once('.')
+                .map(|(service, method)| format!("{service}/{method}"))
+        })
         .collect();
     if known.is_empty() {
         return "the descriptors declare no service".to_owned();
@@ -173,8 +216,10 @@ mod tests {
     use super::*;
 
     fn files(files: &[(&str, &str)], roots: &[&str]) -> Result<DescriptorPool, SchemaError> {
-        let files: BTreeMap<String, Arc<[u8]>> =
-            files.iter().map(|(path, text)| ((*path).to_owned(), Arc::from(text.as_bytes()))).collect();
+        let files: BTreeMap<String, Arc<[u8]>> = files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), Arc::from(text.as_bytes())))
+            .collect();
         let roots: Vec<_> = roots.iter().map(|root| (*root).to_owned()).collect();
         compile(&roots, &|path| files.get(path).cloned())
     }
@@ -187,8 +232,14 @@ mod tests {
 
     #[test]
     fn imports_are_found_beside_the_file_and_above_it() {
-        let beside = files(&[("protos/s.proto", SERVICE), ("protos/common.proto", COMMON)], &["./protos/s.proto"]);
-        let above = files(&[("a/b/s.proto", SERVICE), ("common.proto", COMMON)], &["a/b/s.proto"]);
+        let beside = files(
+            &[("protos/s.proto", SERVICE), ("protos/common.proto", COMMON)],
+            &["./protos/s.proto"],
+        );
+        let above = files(
+            &[("a/b/s.proto", SERVICE), ("common.proto", COMMON)],
+            &["a/b/s.proto"],
+        );
         for pool in [beside.expect("compiles"), above.expect("compiles")] {
             let method = find(&pool, "p.S/Read").expect("declared");
             assert_eq!(method.path.as_str(), "/p.S/Read");
@@ -205,16 +256,28 @@ mod tests {
     #[test]
     fn what_does_not_compile_names_its_place() {
         let missing = files(&[("s.proto", SERVICE)], &["s.proto"]).expect_err("refused");
-        assert!(missing.0.contains("s.proto: import `common.proto`"), "{missing}");
-        let broken = files(&[("s.proto", "syntax = \"proto3\";\nmessage {")], &["s.proto"]).expect_err("refused");
-        assert!(broken.0.contains("s.proto:2:9"), "{broken}");
+        assert!(missing.message.contains("common.proto"), "{missing}");
+        let broken = files(
+            &[("s.proto", "syntax = \"proto3\";\nmessage {")],
+            &["s.proto"],
+        )
+        .expect_err("refused");
+        assert!(broken.message.contains("s.proto:2:9"), "{broken}");
         assert!(decode_set(b"no descriptors").is_err());
     }
 
     #[test]
     fn an_unknown_method_suggests_its_neighbours() {
-        let pool = files(&[("s.proto", SERVICE), ("common.proto", COMMON)], &["s.proto"]).expect("compiles");
+        let pool = files(
+            &[("s.proto", SERVICE), ("common.proto", COMMON)],
+            &["s.proto"],
+        )
+        .expect("compiles");
         let unknown = find(&pool, "p.S/Reed").expect_err("unknown");
-        assert!(unknown.hint.starts_with("nearest: p.S/Read"), "{}", unknown.hint);
+        assert!(
+            unknown.hint.starts_with("nearest: p.S/Read"),
+            "{}",
+            unknown.hint
+        );
     }
 }

@@ -22,7 +22,11 @@ pub(crate) struct Schema {
 
 impl Schema {
     pub(crate) fn new(method: Method) -> Self {
-        Self { shape: Shape::of(&method.output), layout: OnceLock::new(), method }
+        Self {
+            shape: Shape::of(&method.output),
+            layout: OnceLock::new(),
+            method,
+        }
     }
 
     /// Where the fields of the stage's `integrity` are. A schema belongs to one stage, so they are found once.
@@ -38,7 +42,11 @@ impl Schema {
     pub(crate) fn unfit(&self, message: &[u8]) -> StageError {
         let Method { path, output, .. } = &self.method;
         let start = message[..message.len().min(16)].escape_ascii();
-        let text = format!("{path} sent {} bytes that are no {} ({start}…)", message.len(), output.full_name());
+        let text = format!(
+            "{path} sent {} bytes that are no {} ({start}…)",
+            message.len(),
+            output.full_name()
+        );
         StageError::new(ErrorKind::Protocol, text).with_code("bad_message")
     }
 }
@@ -52,7 +60,11 @@ const REMEMBERED: usize = 512;
 
 impl Reflected {
     pub(crate) fn get(&self, address: &str) -> Option<Arc<Schema>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(address).map(Arc::clone)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(address)
+            .map(Arc::clone)
     }
 
     pub(crate) fn insert(&self, address: &str, schema: &Arc<Schema>) {
@@ -76,7 +88,9 @@ pub(crate) struct Shape {
 
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shape").field("fields", &self.near.len()).finish_non_exhaustive()
+        f.debug_struct("Shape")
+            .field("fields", &self.near.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,18 +108,26 @@ impl Shape {
         let mut far = HashMap::new();
         for field in message.fields() {
             let allowed = wire_types(&field);
-            match usize::try_from(field.number()).ok().filter(|number| *number < NEAR) {
+            match usize::try_from(field.number())
+                .ok()
+                .filter(|number| *number < NEAR)
+            {
                 Some(number) => near[number] = allowed,
                 None => drop(far.insert(field.number(), allowed)),
             }
         }
-        Self { near: near.into(), far }
+        Self {
+            near: near.into(),
+            far,
+        }
     }
 
     /// Whether the bytes may be such a message. Unknown fields are allowed, as protobuf has it.
     pub(crate) fn fits(&self, mut message: &[u8]) -> bool {
         while !message.is_empty() {
-            let Some(tag) = varint(&mut message).and_then(|tag| u32::try_from(tag).ok()) else { return false };
+            let Some(tag) = varint(&mut message).and_then(|tag| u32::try_from(tag).ok()) else {
+                return false;
+            };
             let (number, wire_type) = (tag >> 3, tag & 7);
             if number == 0 || self.allowed(number) & (1 << wire_type) == 0 {
                 return false;
@@ -113,7 +135,8 @@ impl Shape {
             let skipped = match wire_type {
                 0 => varint(&mut message).map(drop),
                 1 => skip(&mut message, 8),
-                2 => varint(&mut message).and_then(|length| skip(&mut message, usize::try_from(length).ok()?)),
+                2 => varint(&mut message)
+                    .and_then(|length| skip(&mut message, usize::try_from(length).ok()?)),
                 // Groups are obsolete and rare: what is inside is not looked at, their end is read as a field.
                 3 | 4 => Some(()),
                 5 => skip(&mut message, 4),
@@ -127,8 +150,12 @@ impl Shape {
     }
 
     fn allowed(&self, number: u32) -> u8 {
-        let near = usize::try_from(number).ok().and_then(|number| self.near.get(number));
-        near.or_else(|| self.far.get(&number)).copied().unwrap_or(u8::MAX)
+        let near = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.near.get(number));
+        near.or_else(|| self.far.get(&number))
+            .copied()
+            .unwrap_or(u8::MAX)
     }
 }
 
@@ -142,7 +169,11 @@ fn wire_types(field: &FieldDescriptor) -> u8 {
         _ => VARINT,
     };
     // A repeated scalar may come packed or not, whatever it was declared as.
-    if field.is_list() { single | BYTES } else { single }
+    if field.is_list() {
+        single | BYTES
+    } else {
+        single
+    }
 }
 
 fn varint(bytes: &mut &[u8]) -> Option<u64> {

@@ -41,7 +41,10 @@ const UNAVAILABLE: i32 = 14;
 
 /// The code of that name.
 pub(crate) fn code_of(name: &str) -> Option<i32> {
-    NAMES.iter().position(|known| *known == name).and_then(|code| i32::try_from(code).ok())
+    NAMES
+        .iter()
+        .position(|known| *known == name)
+        .and_then(|code| i32::try_from(code).ok())
 }
 
 /// Every name, for hints.
@@ -65,23 +68,36 @@ impl NotGrpc {
             200 => (ErrorKind::Protocol, "not_grpc"),
             _ => (ErrorKind::Protocol, "http_status"),
         };
-        let Self { status, content_type } = self;
-        let message = format!("{at} answered HTTP {status} with content type `{content_type}` instead of gRPC");
-        StageError::new(kind, message).with_code(code).with_status(i64::from(status.as_u16()))
+        let Self {
+            status,
+            content_type,
+        } = self;
+        let message = format!(
+            "{at} answered HTTP {status} with content type `{content_type}` instead of gRPC"
+        );
+        StageError::new(kind, message)
+            .with_code(code)
+            .with_status(i64::from(status.as_u16()))
     }
 }
 
 impl Status {
     /// What an answer's headers say: nothing yet, or the status of an answer without messages.
-    pub(crate) fn of_headers(status: StatusCode, headers: &HeaderMap) -> Result<Option<Self>, NotGrpc> {
-        let content_type = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    pub(crate) fn of_headers(
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<Option<Self>, NotGrpc> {
+        let content_type = headers
+            .get(http::header::CONTENT_TYPE)
+            .map(http::HeaderValue::as_bytes);
         let is_grpc = content_type.is_some_and(|value| value.starts_with(b"application/grpc"));
         match Self::of_trailers(headers) {
             Some(found) => Ok(Some(found)),
             None if is_grpc && status == StatusCode::OK => Ok(None),
             None => Err(NotGrpc {
                 status,
-                content_type: String::from_utf8_lossy(content_type.unwrap_or_default()).into_owned(),
+                content_type: String::from_utf8_lossy(content_type.unwrap_or_default())
+                    .into_owned(),
             }),
         }
     }
@@ -90,12 +106,19 @@ impl Status {
     pub(crate) fn of_trailers(headers: &HeaderMap) -> Option<Self> {
         // tonic undoes the percent encoding of the message.
         let status = tonic::Status::from_header_map(headers)?;
-        Some(Self { code: status.code().into(), message: status.message().to_owned() })
+        Some(Self {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+        })
     }
 
     /// The name that plans use.
     pub(crate) fn name(&self) -> &'static str {
-        usize::try_from(self.code).ok().and_then(|code| NAMES.get(code)).copied().unwrap_or("unknown")
+        usize::try_from(self.code)
+            .ok()
+            .and_then(|code| NAMES.get(code))
+            .copied()
+            .unwrap_or("unknown")
     }
 
     /// What the stage fails with, unless it is OK or the plan reads or accepts it.
@@ -110,7 +133,11 @@ impl Status {
             "" => format!("status {}", self.name()),
             message => format!("status {}: {message}", self.name()),
         };
-        Some(StageError::new(kind, text).with_code(self.name()).with_status(i64::from(self.code)))
+        Some(
+            StageError::new(kind, text)
+                .with_code(self.name())
+                .with_status(i64::from(self.code)),
+        )
     }
 }
 
@@ -120,7 +147,14 @@ mod tests {
 
     #[test]
     fn statuses_have_the_kinds_that_retries_name() {
-        let kind = |code| Status { code, message: String::new() }.failure().map(|failure| failure.kind);
+        let kind = |code| {
+            Status {
+                code,
+                message: String::new(),
+            }
+            .failure()
+            .map(|failure| failure.kind)
+        };
         assert_eq!(kind(0), None);
         assert_eq!(kind(14), Some(ErrorKind::Unavailable));
         assert_eq!(kind(4), Some(ErrorKind::Timeout));
@@ -131,7 +165,10 @@ mod tests {
 
     #[test]
     fn answers_that_are_not_grpc_are_told_apart() {
-        let html = HeaderMap::from_iter([(http::header::CONTENT_TYPE, "text/html".parse().expect("a value"))]);
+        let html = HeaderMap::from_iter([(
+            http::header::CONTENT_TYPE,
+            "text/html".parse().expect("a value"),
+        )]);
         let kind = |status| Status::of_headers(status, &html).map_err(|error| error.at("x").kind);
         assert_eq!(kind(StatusCode::BAD_GATEWAY), Err(ErrorKind::Unavailable));
         assert_eq!(kind(StatusCode::OK), Err(ErrorKind::Protocol));

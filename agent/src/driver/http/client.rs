@@ -37,7 +37,11 @@ impl Client {
         gate: &Arc<Gate>,
     ) -> Result<Self, StageError> {
         let connects = Arc::new(AtomicU64::new(0));
-        let timed = Timed { gate: Arc::clone(gate), address: target.address(), connects: Arc::clone(&connects) };
+        let timed = Timed {
+            gate: Arc::clone(gate),
+            address: target.address(),
+            connects: Arc::clone(&connects),
+        };
         let redirect = match redirects {
             0 => reqwest::redirect::Policy::none(),
             limit => reqwest::redirect::Policy::limited(limit),
@@ -55,7 +59,10 @@ impl Client {
             Version::Http2 => builder.http2_prior_knowledge(),
         };
         let http = builder.build().map_err(|error| {
-            StageError::new(ErrorKind::Internal, format!("building an HTTP client failed: {error}"))
+            StageError::new(
+                ErrorKind::Internal,
+                format!("building an HTTP client failed: {error}"),
+            )
         })?;
         Ok(Self { http, connects })
     }
@@ -81,7 +88,10 @@ impl<S> Layer<S> for Timed {
     type Service = TimedConnect<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        TimedConnect { inner, timed: self.clone() }
+        TimedConnect {
+            inner,
+            timed: self.clone(),
+        }
     }
 }
 
@@ -109,7 +119,11 @@ where
         let fresh = self.inner.clone();
         // The one that was polled ready is the one to call.
         let mut ready = std::mem::replace(&mut self.inner, fresh);
-        let Timed { gate, address, connects } = self.timed.clone();
+        let Timed {
+            gate,
+            address,
+            connects,
+        } = self.timed.clone();
         Box::pin(async move {
             let _pass = gate.pass(&address).await;
             let start = Instant::now();

@@ -26,11 +26,16 @@ pub(super) fn failure(doing: &str, error: &reqwest::Error) -> StageError {
     if let Some(io) = find::<io::Error>(error) {
         return match reason(error) {
             text if text.contains("dns error") => failed(ErrorKind::Unavailable).with_code("dns"),
-            text => StageError { message: format!("{doing}: {text}"), ..StageError::io(doing, io) },
+            text => StageError {
+                message: format!("{doing}: {text}"),
+                ..StageError::io(doing, io)
+            },
         };
     }
     match hyper {
-        Some(error) if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
+        Some(error)
+            if error.is_incomplete_message() || error.is_canceled() || error.is_closed() =>
+        {
             failed(ErrorKind::Reset)
         }
         Some(error) if error.is_timeout() => failed(ErrorKind::Timeout),

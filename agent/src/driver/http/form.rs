@@ -32,11 +32,29 @@ static TARGET: Keys = Keys {
     name: "http target",
     doc: "A server that speaks HTTP.",
     keys: &[
-        Key::new("http", Form::Template, "The base URL; its path is kept. `https` means TLS.").required(),
-        Key::new("timeout", Form::Duration, "Bounds each request, beside the stage's own time-outs."),
-        Key::new("max_body", Form::Size, "Larger bodies fail with `protocol`, code `too_large`.").default("4MiB"),
+        Key::new(
+            "http",
+            Form::Template,
+            "The base URL; its path is kept. `https` means TLS.",
+        )
+        .required(),
+        Key::new(
+            "timeout",
+            Form::Duration,
+            "Bounds each request, beside the stage's own time-outs.",
+        ),
+        Key::new(
+            "max_body",
+            Form::Size,
+            "Larger bodies fail with `protocol`, code `too_large`.",
+        )
+        .default("4MiB"),
         Key::new("connections", CONNECTIONS, "Who shares connections.").default("virtual_user"),
-        Key::new("tls", Form::Object(&TLS), "How to trust the server, and who we are."),
+        Key::new(
+            "tls",
+            Form::Object(&TLS),
+            "How to trust the server, and who we are.",
+        ),
     ],
     groups: &[],
 };
@@ -45,7 +63,7 @@ const METHODS: &[&str] = &["get", "post", "put", "patch", "delete", "head"];
 const BODIES: &[&str] = &["json", "form", "text", "body"];
 const VERSIONS: &[&str] = &["1.1", "2"];
 
-/// Redirects that `redirects: true` follows.
+/// Redirects that `redirects: true` follows: more are a loop.
 const REDIRECTS: usize = 10;
 
 static STAGE: Keys = Keys {
@@ -53,25 +71,61 @@ static STAGE: Keys = Keys {
     doc: "One request and its answer.",
     keys: &[
         Key::new("target", Form::Target("http"), "Which server.").required(),
-        Key::new("get", Form::Template, "The path, behind that of the target."),
-        Key::new("post", Form::Template, "The path, behind that of the target."),
-        Key::new("put", Form::Template, "The path, behind that of the target."),
-        Key::new("patch", Form::Template, "The path, behind that of the target."),
-        Key::new("delete", Form::Template, "The path, behind that of the target."),
-        Key::new("head", Form::Template, "The path, behind that of the target."),
-        Key::new("query", Form::Map(&Form::Template), "Parameters behind the path, percent-encoded."),
+        Key::new(
+            "get",
+            Form::Template,
+            "The path, behind that of the target.",
+        ),
+        Key::new(
+            "post",
+            Form::Template,
+            "The path, behind that of the target.",
+        ),
+        Key::new(
+            "put",
+            Form::Template,
+            "The path, behind that of the target.",
+        ),
+        Key::new(
+            "patch",
+            Form::Template,
+            "The path, behind that of the target.",
+        ),
+        Key::new(
+            "delete",
+            Form::Template,
+            "The path, behind that of the target.",
+        ),
+        Key::new(
+            "head",
+            Form::Template,
+            "The path, behind that of the target.",
+        ),
+        Key::new(
+            "query",
+            Form::Map(&Form::Template),
+            "Parameters behind the path, percent-encoded.",
+        ),
         Key::new("headers", Form::Map(&Form::Template), "Request headers."),
         Key::new("json", Form::Json, "The body, as JSON."),
-        Key::new("form", Form::Map(&Form::Template), "The body, as a URL-encoded form."),
+        Key::new(
+            "form",
+            Form::Map(&Form::Template),
+            "The body, as a URL-encoded form.",
+        ),
         Key::new("text", Form::Template, "The body, as text."),
         Key::new("body", Form::File, "The body, from a file."),
         Key::new(
             "redirects",
-            Form::Either(&[Form::Bool, Form::Int(0, 50)]),
-            "Whether, or how many times, to follow redirects.",
+            Form::Bool,
+            "Whether to follow redirects, at most ten of them.",
         )
         .default("false"),
-        Key::new("version", Form::Word(VERSIONS), "The only version of HTTP to speak; 2 needs no TLS then."),
+        Key::new(
+            "version",
+            Form::Word(VERSIONS),
+            "The only version of HTTP to speak; 2 needs no TLS then.",
+        ),
     ],
     groups: &[Group::ExactlyOne(METHODS), Group::AtMostOne(BODIES)],
 };
@@ -155,7 +209,10 @@ pub(super) struct HttpStage {
 /// A request's body.
 #[derive(Debug)]
 pub(super) enum Body {
-    Fixed { content_type: Option<&'static str>, bytes: Bytes },
+    Fixed {
+        content_type: Option<&'static str>,
+        bytes: Bytes,
+    },
     Json(JsonTemplate),
     Text(Template),
     Form(Vec<(String, Template)>),
@@ -163,7 +220,9 @@ pub(super) enum Body {
 
 impl HttpStage {
     pub(super) fn target(&self) -> &Target {
-        self.target.value().expect("a target of `http` was read by `http`")
+        self.target
+            .value()
+            .expect("a target of `http` was read by `http`")
     }
 }
 
@@ -173,7 +232,13 @@ fn read_target(item: Item<'_>) -> Option<Arc<dyn Any + Send + Sync>> {
     let max_body = forms::size(item, "max_body", limits::BODY_BYTES);
     let connections = forms::connections(item, Pool::VirtualUser);
     let tls = forms::tls(item, &[]);
-    Some(Arc::new(Target { url: url?, timeout: timeout?, max_body: max_body?, connections: connections?, tls: tls? }))
+    Some(Arc::new(Target {
+        url: url?,
+        timeout: timeout?,
+        max_body: max_body?,
+        connections: connections?,
+        tls: tls?,
+    }))
 }
 
 fn base(item: Item<'_>) -> Option<Base> {
@@ -183,8 +248,12 @@ fn base(item: Item<'_>) -> Option<Base> {
     }
     let text = item.text()?;
     let reason = match Url::parse(&text) {
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => format!("has the scheme `{}`", url.scheme()),
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => "has a query or a fragment".to_owned(),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            format!("has the scheme `{}`", url.scheme())
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            "has a query or a fragment".to_owned()
+        }
         Ok(_) => return Some(Base::Known(text.into_owned())),
         Err(error) => format!("is no URL: {error}"),
     };
@@ -195,14 +264,13 @@ fn base(item: Item<'_>) -> Option<Base> {
 
 fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
     let target = item.key("target").and_then(|target| target.target("http"));
-    let method = METHODS.iter().find_map(|method| Some((*method, item.key(method)?.template())));
+    let method = METHODS
+        .iter()
+        .find_map(|method| Some((*method, item.key(method)?.template())));
     let query = forms::templates(item, "query");
     let headers = forms::headers(item, "headers");
     let body = body(item);
-    let redirects = match item.key("redirects") {
-        None => Some(0),
-        Some(value) => redirects(value),
-    };
+    let redirects = forms::optional(item, "redirects", Item::bool);
     let version = forms::optional(item, "version", |value| value.word(VERSIONS));
     let (method, path) = method?;
     let version = match version? {
@@ -210,9 +278,15 @@ fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
         Some("2") => Version::Http2,
         Some(_) => Version::Http1,
     };
-    let (target, redirects) = (target?, redirects?);
+    let target = target?;
+    let redirects = if redirects?.unwrap_or_default() {
+        REDIRECTS
+    } else {
+        0
+    };
     let pool_key = format!("http {} {version:?} {redirects}", target.name).into_boxed_str();
-    let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).expect("the methods of the table are known");
+    let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
+        .expect("the methods of the table are known");
     let stage = HttpStage {
         target,
         method,
@@ -227,17 +301,11 @@ fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
     Some(Drives::stage(stage))
 }
 
-fn redirects(item: Item<'_>) -> Option<usize> {
-    match item.text()?.as_ref() {
-        "true" => Some(REDIRECTS),
-        "false" => Some(0),
-        _ => item.int(0..=50).and_then(|limit| usize::try_from(limit).ok()),
-    }
-}
-
 /// `Some(None)` is a stage without a body.
 fn body(item: Item<'_>) -> Option<Option<Body>> {
-    let Some((key, value)) = BODIES.iter().find_map(|key| Some((*key, item.key(key)?))) else { return Some(None) };
+    let Some((key, value)) = BODIES.iter().find_map(|key| Some((*key, item.key(key)?))) else {
+        return Some(None);
+    };
     let body = match key {
         "json" => {
             let json = value.json()?;
@@ -251,7 +319,10 @@ fn body(item: Item<'_>) -> Option<Option<Body>> {
         }
         "form" => Body::Form(forms::templates(item, "form")?),
         "text" => Body::Text(value.template()?),
-        _ => Body::Fixed { content_type: None, bytes: Bytes::copy_from_slice(&value.file()?.bytes) },
+        _ => Body::Fixed {
+            content_type: None,
+            bytes: Bytes::copy_from_slice(&value.file()?.bytes),
+        },
     };
     Some(Some(body))
 }

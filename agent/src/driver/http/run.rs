@@ -20,14 +20,18 @@ impl Driver for HttpStage {
         &["status", "headers", "body", "text"]
     }
 
-    fn run<'a>(&'a self, attempt: &'a Attempt<'a>) -> LocalBoxFuture<'a, Result<Results, StageError>> {
+    fn run<'a>(
+        &'a self,
+        attempt: &'a Attempt<'a>,
+    ) -> LocalBoxFuture<'a, Result<Results, StageError>> {
         async move {
             match self.target().timeout {
                 None => self.request(attempt).await,
                 Some(limit) => match tokio::time::timeout(limit, self.request(attempt)).await {
                     Ok(result) => result,
                     Err(_) => {
-                        let message = format!("no whole answer within the target's time-out of {limit:?}");
+                        let message =
+                            format!("no whole answer within the target's time-out of {limit:?}");
                         Err(StageError::new(ErrorKind::Timeout, message))
                     }
                 },
@@ -45,7 +49,12 @@ impl HttpStage {
         let client = attempt
             .connections
             .open(self.target().connections, &self.pool_key, async || {
-                Client::new(self.target(), self.version, self.redirects, attempt.connections.gate())
+                Client::new(
+                    self.target(),
+                    self.version,
+                    self.redirects,
+                    attempt.connections.gate(),
+                )
             })
             .await?;
         let asked = Instant::now();
@@ -58,11 +67,20 @@ impl HttpStage {
         let status = answer.status();
         attempt.meter.status(i64::from(status.as_u16()));
         let headers = shown(answer.headers());
-        let body = read(answer, self.target().max_body, &doing).await.map_err(|(error, body)| {
-            let headers = headers.clone();
-            let evidence = Evidence { status: Some(i64::from(status.as_u16())), headers, body };
-            error.with_status(i64::from(status.as_u16())).with_evidence(evidence)
-        })?;
+        let body =
+            read(answer, self.target().max_body, &doing)
+                .await
+                .map_err(|(error, body)| {
+                    let headers = headers.clone();
+                    let evidence = Evidence {
+                        status: Some(i64::from(status.as_u16())),
+                        headers,
+                        body,
+                    };
+                    error
+                        .with_status(i64::from(status.as_u16()))
+                        .with_evidence(evidence)
+                })?;
         let refused = status.is_client_error() || status.is_server_error();
         let failure = refused.then(|| {
             StageError::new(ErrorKind::Status, format!("{doing}: HTTP {status}"))
@@ -82,15 +100,28 @@ impl HttpStage {
         let template = |error| StageError::template("the URL", &error);
         let base = self.target().url.text(scope).map_err(template)?;
         let path = self.path.text(scope).map_err(template)?;
-        let slash = if path.is_empty() || path.starts_with(['/', '?']) { "" } else { "/" };
+        let slash = if path.is_empty() || path.starts_with(['/', '?']) {
+            ""
+        } else {
+            "/"
+        };
         let joined = format!("{}{slash}{path}", base.trim_end_matches('/'));
         let mut url = Url::parse(&joined).map_err(|error| {
-            StageError::new(ErrorKind::Expectation, format!("`{joined}` is no URL: {error}")).with_code("bad_request")
+            StageError::new(
+                ErrorKind::Expectation,
+                format!("`{joined}` is no URL: {error}"),
+            )
+            .with_code("bad_request")
         })?;
         if !self.query.is_empty() {
             let mut pairs = url.query_pairs_mut();
             for (name, value) in &self.query {
-                pairs.append_pair(name, &value.text(scope).map_err(|error| StageError::template(name, &error))?);
+                pairs.append_pair(
+                    name,
+                    &value
+                        .text(scope)
+                        .map_err(|error| StageError::template(name, &error))?,
+                );
             }
         }
         Ok(url)
@@ -108,9 +139,14 @@ impl HttpStage {
         if let Some(content_type) = typed {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
-        headers.insert(TRACEPARENT, header_value("traceparent", attempt.traceparent)?);
+        headers.insert(
+            TRACEPARENT,
+            header_value("traceparent", attempt.traceparent)?,
+        );
         for (name, value) in &self.headers {
-            let text = value.text(attempt.scope).map_err(|error| StageError::template(name.as_str(), &error))?;
+            let text = value
+                .text(attempt.scope)
+                .map_err(|error| StageError::template(name.as_str(), &error))?;
             headers.insert(name, header_value(name.as_str(), &text)?);
         }
         Ok(request)
@@ -130,30 +166,48 @@ pub(crate) fn header_value(name: &str, value: &str) -> Result<HeaderValue, Stage
 fn render(body: &Sent, scope: &Scope<'_>) -> Result<(Option<&'static str>, Bytes), StageError> {
     let template = |error| StageError::template("the body", &error);
     Ok(match body {
-        Sent::Fixed { content_type, bytes } => (*content_type, bytes.clone()),
+        Sent::Fixed {
+            content_type,
+            bytes,
+        } => (*content_type, bytes.clone()),
         Sent::Json(json) => {
             let json = json.json(scope).map_err(template)?;
             (Some("application/json"), json.to_string().into())
         }
-        Sent::Text(text) => (Some("text/plain; charset=utf-8"), text.text(scope).map_err(template)?.into_owned().into()),
+        Sent::Text(text) => (
+            Some("text/plain; charset=utf-8"),
+            text.text(scope).map_err(template)?.into_owned().into(),
+        ),
         Sent::Form(fields) => {
             let mut form = url::form_urlencoded::Serializer::new(String::new());
             for (name, value) in fields {
                 form.append_pair(name, &value.text(scope).map_err(template)?);
             }
-            (Some("application/x-www-form-urlencoded"), form.finish().into())
+            (
+                Some("application/x-www-form-urlencoded"),
+                form.finish().into(),
+            )
         }
     })
 }
 
 /// Reads a body up to the limit; what came before a failure is its evidence.
-async fn read(mut answer: reqwest::Response, limit: usize, doing: &str) -> Result<Bytes, (StageError, Bytes)> {
+async fn read(
+    mut answer: reqwest::Response,
+    limit: usize,
+    doing: &str,
+) -> Result<Bytes, (StageError, Bytes)> {
     let too_large = || {
-        let message = format!("{doing}: the body is larger than the limit of {limit} bytes (max_body)");
+        let message =
+            format!("{doing}: the body is larger than the limit of {limit} bytes (max_body)");
         StageError::new(ErrorKind::Protocol, message).with_code("too_large")
     };
-    let evidence = |body: &[u8]| Bytes::copy_from_slice(&body[..body.len().min(limits::EVIDENCE_BYTES)]);
-    if answer.content_length().is_some_and(|announced| announced > limit as u64) {
+    let evidence =
+        |body: &[u8]| Bytes::copy_from_slice(&body[..body.len().min(limits::EVIDENCE_BYTES)]);
+    if answer
+        .content_length()
+        .is_some_and(|announced| announced > limit as u64)
+    {
         return Err((too_large(), Bytes::new()));
     }
     let mut first = Bytes::new();
@@ -163,7 +217,11 @@ async fn read(mut answer: reqwest::Response, limit: usize, doing: &str) -> Resul
             Ok(None) if body.is_empty() => return Ok(first),
             Ok(None) => return Ok(body.freeze()),
             Ok(Some(chunk)) if first.len() + body.len() + chunk.len() > limit => {
-                let so_far = if body.is_empty() { &first[..] } else { &body[..] };
+                let so_far = if body.is_empty() {
+                    &first[..]
+                } else {
+                    &body[..]
+                };
                 return Err((too_large(), evidence(so_far)));
             }
             // Most bodies come in one piece: it is kept as it is.
@@ -176,7 +234,11 @@ async fn read(mut answer: reqwest::Response, limit: usize, doing: &str) -> Resul
                 body.extend_from_slice(&chunk);
             }
             Err(error) => {
-                let so_far = if body.is_empty() { &first[..] } else { &body[..] };
+                let so_far = if body.is_empty() {
+                    &first[..]
+                } else {
+                    &body[..]
+                };
                 return Err((failure(doing, &error), evidence(so_far)));
             }
         }
@@ -189,5 +251,8 @@ pub(crate) fn shown(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
         Ok(text) => Box::from(text),
         Err(_) => value.as_bytes().escape_ascii().to_string().into_boxed_str(),
     };
-    headers.iter().map(|(name, value)| (Box::from(name.as_str()), text(value))).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (Box::from(name.as_str()), text(value)))
+        .collect()
 }

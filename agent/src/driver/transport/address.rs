@@ -48,7 +48,11 @@ impl Address {
         if host.is_empty() || authority.contains('@') {
             return Err(malformed());
         }
-        Ok(Self { host: host.to_owned(), port, tls })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            tls,
+        })
     }
 }
 
@@ -74,15 +78,24 @@ mod tests {
     #[test]
     fn addresses_are_read_as_people_write_them() {
         assert_eq!(read("10.0.0.1:12300"), ("10.0.0.1:12300".into(), None));
-        assert_eq!(read("http://10.0.0.1:12300"), ("10.0.0.1:12300".into(), Some(false)));
-        assert_eq!(read("https://focus.example/"), ("focus.example:443".into(), Some(true)));
+        assert_eq!(
+            read("http://10.0.0.1:12300"),
+            ("10.0.0.1:12300".into(), Some(false))
+        );
+        assert_eq!(
+            read("https://focus.example/"),
+            ("focus.example:443".into(), Some(true))
+        );
         assert_eq!(read("http://focus"), ("focus:80".into(), Some(false)));
         assert_eq!(read("[::1]:7"), ("[::1]:7".into(), None));
     }
 
     #[test]
     fn what_is_no_address_says_what_one_looks_like() {
-        assert_eq!(Address::parse("focus"), Err(AddressError::NoPort("focus".into())));
+        assert_eq!(
+            Address::parse("focus"),
+            Err(AddressError::NoPort("focus".into()))
+        );
         for text in ["", ":80", "ftp://a:1", "a:b", "a b:1", "u@a:1", "a:70000"] {
             assert!(Address::parse(text).is_err(), "{text}");
         }

@@ -53,22 +53,37 @@ pub(crate) async fn dial(
         .await
         .map_err(|error| StageError::io(&format!("connecting to {shown}"), &error))?;
     // Requests are small and wait for their answers: a delay of 40 ms would be ours, not the server's.
-    tcp.set_nodelay(true).map_err(|error| StageError::io(&format!("connecting to {shown}"), &error))?;
+    tcp.set_nodelay(true)
+        .map_err(|error| StageError::io(&format!("connecting to {shown}"), &error))?;
     let Some(config) = tls else {
-        return Ok(Dialled { io: Io::Plain(tcp), took: start.elapsed(), alpn: None });
+        return Ok(Dialled {
+            io: Io::Plain(tcp),
+            took: start.elapsed(),
+            alpn: None,
+        });
     };
-    let name = ServerName::try_from(address.host.clone())
-        .map_err(|_| StageError::new(ErrorKind::Protocol, format!("`{shown}` is no name for TLS")).with_code("tls"))?;
+    let name = ServerName::try_from(address.host.clone()).map_err(|_| {
+        StageError::new(ErrorKind::Protocol, format!("`{shown}` is no name for TLS"))
+            .with_code("tls")
+    })?;
     let stream = TlsConnector::from(Arc::clone(config))
         .connect(name, tcp)
         .await
         .map_err(|error| StageError::io(&format!("TLS handshake with {shown}"), &error))?;
     let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-    Ok(Dialled { io: Io::Tls(Box::new(stream)), took: start.elapsed(), alpn })
+    Ok(Dialled {
+        io: Io::Tls(Box::new(stream)),
+        took: start.elapsed(),
+        alpn,
+    })
 }
 
 fn unknown_host(address: &str, error: &io::Error) -> StageError {
-    StageError::new(ErrorKind::Unavailable, format!("looking up {address}: {error}")).with_code("dns")
+    StageError::new(
+        ErrorKind::Unavailable,
+        format!("looking up {address}: {error}"),
+    )
+    .with_code("dns")
 }
 
 /// A plain or encrypted connection.
@@ -79,7 +94,11 @@ pub(crate) enum Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Self::Tls(io) => Pin::new(io).poll_read(cx, buf),
@@ -88,7 +107,11 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Self::Tls(io) => Pin::new(io).poll_write(cx, buf),

@@ -15,8 +15,12 @@ pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
             return Some(found);
         }
         // `io::Error` answers `source()` with its inner error's source, and so hides the inner error itself.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = inner
+            .map(|inner| inner as &(dyn Error + 'static))
+            .or_else(|| error.source());
     }
     None
 }
@@ -50,8 +54,13 @@ pub(crate) fn io_failure(error: &io::Error) -> (ErrorKind, Option<&'static str>)
         | io::ErrorKind::NotConnected
         | io::ErrorKind::UnexpectedEof => (ErrorKind::Reset, None),
         io::ErrorKind::InvalidData => (ErrorKind::Protocol, None),
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => (ErrorKind::Internal, Some("ports_exhausted")),
-        _ if error.raw_os_error().is_some_and(|code| code == EMFILE || code == ENFILE) => {
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => {
+            (ErrorKind::Internal, Some("ports_exhausted"))
+        }
+        _ if error
+            .raw_os_error()
+            .is_some_and(|code| code == EMFILE || code == ENFILE) =>
+        {
             (ErrorKind::Internal, Some("file_limit"))
         }
         _ => (ErrorKind::Unavailable, None),
@@ -71,7 +80,10 @@ impl StageError {
             Some("ports_exhausted") => " (the agent has no local port left for this address)",
             _ => "",
         };
-        Self { code, ..Self::new(kind, format!("{doing}: {}{hint}", chain(error))) }
+        Self {
+            code,
+            ..Self::new(kind, format!("{doing}: {}{hint}", chain(error)))
+        }
     }
 }
 
@@ -84,7 +96,9 @@ pub(crate) fn http2_failure(doing: &str, error: &h2::Error) -> StageError {
     match error.reason() {
         // The peer gave up one stream, or the whole connection, in words of its own.
         Some(h2::Reason::REFUSED_STREAM) if error.is_remote() => failure(ErrorKind::Unavailable),
-        Some(h2::Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => failure(ErrorKind::Unavailable),
+        Some(h2::Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => {
+            failure(ErrorKind::Unavailable)
+        }
         Some(_) if error.is_remote() => failure(ErrorKind::Reset),
         // This end refused what came: it breaks HTTP/2.
         Some(_) => failure(ErrorKind::Protocol),
@@ -104,6 +118,9 @@ mod tests {
         assert_eq!(kind(io::ErrorKind::HostUnreachable), ErrorKind::Unavailable);
         let tls = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError);
         assert_eq!(io_failure(&tls), (ErrorKind::Protocol, Some("tls")));
-        assert_eq!(io_failure(&io::Error::from_raw_os_error(EMFILE)), (ErrorKind::Internal, Some("file_limit")));
+        assert_eq!(
+            io_failure(&io::Error::from_raw_os_error(EMFILE)),
+            (ErrorKind::Internal, Some("file_limit"))
+        );
     }
 }

@@ -21,12 +21,18 @@ impl Gate {
     /// Dropping the future gives up the place in the queue.
     pub async fn pass(&self, address: &str) -> OwnedSemaphorePermit {
         let semaphore = self.semaphore(address);
-        semaphore.acquire_owned().await.expect("nobody closes a gate")
+        semaphore
+            .acquire_owned()
+            .await
+            .expect("nobody closes a gate")
     }
 
     fn semaphore(&self, address: &str) -> Arc<Semaphore> {
         // Connects are rare beside requests, and the lock is held for a look-up: workers do not feel each other.
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = addresses.get(address) {
             return Arc::clone(known);
         }

@@ -52,7 +52,9 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .expect("ring supports the default versions");
         let builder = if self.insecure {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAll(provider)))
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(TrustAll(provider)))
         } else {
             builder.with_root_certificates(self.roots()?)
         };
@@ -60,8 +62,11 @@ impl Tls {
             None => builder.with_no_client_auth(),
             Some(client) => {
                 let certs = certificates(&client.cert).ok_or(TlsError::ClientCert)?;
-                let key = PrivateKeyDer::from_pem_slice(&client.key).map_err(|_| TlsError::ClientKey)?;
-                builder.with_client_auth_cert(certs, key).map_err(TlsError::Client)?
+                let key =
+                    PrivateKeyDer::from_pem_slice(&client.key).map_err(|_| TlsError::ClientKey)?;
+                builder
+                    .with_client_auth_cert(certs, key)
+                    .map_err(TlsError::Client)?
             }
         };
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
@@ -73,7 +78,9 @@ impl Tls {
 
     fn roots(&self) -> Result<RootCertStore, TlsError> {
         let Some(pem) = &self.ca else {
-            return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
+            return Ok(RootCertStore {
+                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+            });
         };
         let mut store = RootCertStore::empty();
         for certificate in certificates(pem).ok_or(TlsError::Ca)? {
@@ -84,7 +91,9 @@ impl Tls {
 }
 
 fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
-    let all: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
+    let all: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .ok()?;
     (!all.is_empty()).then_some(all)
 }
 
@@ -135,11 +144,26 @@ mod tests {
 
     #[test]
     fn files_that_hold_no_certificate_are_told() {
-        let ca = Tls { ca: Some(Arc::from(*b"no pem")), ..Tls::default() };
+        let ca = Tls {
+            ca: Some(Arc::from(*b"no pem")),
+            ..Tls::default()
+        };
         assert!(matches!(ca.config(&[]), Err(TlsError::Ca)));
-        let client = ClientFiles { cert: Arc::from(*b""), key: Arc::from(*b"") };
-        let client = Tls { client: Some(client), ..Tls::default() };
+        let client = ClientFiles {
+            cert: Arc::from(*b""),
+            key: Arc::from(*b""),
+        };
+        let client = Tls {
+            client: Some(client),
+            ..Tls::default()
+        };
         assert!(matches!(client.config(&[]), Err(TlsError::ClientCert)));
-        assert_eq!(Tls::default().config(&[b"h2"]).expect("public roots").alpn_protocols, [b"h2".to_vec()]);
+        assert_eq!(
+            Tls::default()
+                .config(&[b"h2"])
+                .expect("public roots")
+                .alpn_protocols,
+            [b"h2".to_vec()]
+        );
     }
 }

@@ -1,0 +1,298 @@
+//! The data of streams: what is wrong with it is found, counted once, and nothing is imagined.
+
+use testmesh_agent::driver::contract::{RowCounts, RowKey};
+use testmesh_shared::digest::{Digest, RowDigest};
+use testmesh_shared::plan::expr::Value;
+
+use crate::grpc::SENT;
+use crate::harness::{Bench, scope};
+use crate::servers::{self, Act};
+
+/// What a scripted server streams.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Row {
+    #[prost(int32, repeated, tag = "1")]
+    number: Vec<i32>,
+    #[prost(int64, repeated, tag = "2")]
+    key: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    data: Vec<Vec<u8>>,
+    #[prost(int64, tag = "4")]
+    sent_ms: i64,
+    #[prost(message, optional, tag = "5")]
+    head: Option<Head>,
+    #[prost(string, tag = "6")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Head {
+    #[prost(sint64, tag = "1")]
+    number: i64,
+    #[prost(string, tag = "2")]
+    id: String,
+}
+
+fn row(number: i32, data: &str) -> Row {
+    Row {
+        number: vec![number],
+        key: vec![i64::from(number) * 10],
+        data: vec![data.as_bytes().to_vec()],
+        sent_ms: 1_000_000 + i64::from(number),
+        head: Some(Head {
+            number: i64::from(number) - 5,
+            id: format!("id{number}"),
+        }),
+        name: String::new(),
+    }
+}
+
+fn rows(numbers: impl IntoIterator<Item = i32>) -> Vec<Row> {
+    numbers
+        .into_iter()
+        .map(|number| row(number, &format!("data of {number}")))
+        .collect()
+}
+
+/// Streams these rows to a stage with this `integrity`.
+async fn check(
+    rows: &[Row],
+    end: Act,
+    integrity: &str,
+) -> (Bench, Result<(), (&'static str, Option<&'static str>)>) {
+    let script = rows
+        .iter()
+        .map(|row| Act::Message(prost::Message::encode_to_vec(row)))
+        .chain([SENT, end])
+        .collect();
+    let server = servers::grpc(script).await;
+    let stages = format!(
+        "- {{ name: manifest, wait: {{ for: 1s }}, save: {{ list: '[]' }} }}\n- name: rows\n  grpc: {{ target: a, address: '{}', call: t.S/Rows }}\n  expect: [stream.rows >= 0]\n  \
+         integrity: {integrity}",
+        server.address
+    );
+    let bench = Bench::new("a: { grpc: { protos: [protos/t.proto] } }", &stages);
+    let mut scope = scope();
+    scope.set_field("session", "list", listed());
+    let result = bench.run_in("rows", &scope).await;
+    let result = result
+        .map(drop)
+        .map_err(|error| (error.kind.as_str(), error.code));
+    (bench, result)
+}
+
+/// A manifest of the rows 0 to 9, without row 4, and with another row 5.
+fn listed() -> Value {
+    let entry = |number: i32| {
+        let data = if number == 5 {
+            "other".to_owned()
+        } else {
+            format!("data of {number}")
+        };
+        let digest = RowDigest::of(data.as_bytes()).to_string();
+        Value::map([
+            ("key", Value::from(i64::from(number))),
+            ("digest", Value::from(digest)),
+        ])
+    };
+    Value::list((0..10).filter(|number| *number != 4).map(entry).collect())
+}
+
+async fn counts(rows: &[Row], integrity: &str) -> RowCounts {
+    let (bench, result) = check(rows, Act::Status(0, ""), integrity).await;
+    assert_eq!(result, Ok(()));
+    let counts = *bench.meter.counts.borrow();
+    assert_eq!(bench.meter.rows.get(), rows.len() as u64);
+    counts
+}
+
+const PLAIN: &str = "{ sequence: number, payload: data }";
+
+#[tokio::test]
+async fn the_order_of_rows_is_a_truth_by_itself() {
+    let expect = |verified, missing, repeated, reordered| RowCounts {
+        verified,
+        missing,
+        repeated,
+        reordered,
+        ..RowCounts::default()
+    };
+    assert_eq!(counts(&rows(3..9), PLAIN).await, expect(6, 0, 0, 0));
+    assert_eq!(counts(&rows([0, 1, 3, 4]), PLAIN).await, expect(4, 1, 0, 0));
+    assert_eq!(counts(&rows([0, 1, 1, 2]), PLAIN).await, expect(4, 0, 1, 0));
+    assert_eq!(counts(&rows([0, 2, 1, 3]), PLAIN).await, expect(4, 0, 0, 1));
+    assert_eq!(counts(&rows([]), PLAIN).await, RowCounts::default());
+    let nested = "{ sequence: head.number, payload: data }";
+    assert_eq!(counts(&rows([0, 1, 3]), nested).await, expect(3, 1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_misses_nothing_behind_its_last_row() {
+    let (bench, result) = check(&rows(0..5), Act::Reset(h2::Reason::INTERNAL_ERROR), PLAIN).await;
+    assert_eq!(result, Err(("reset", None)));
+    assert_eq!(
+        *bench.meter.counts.borrow(),
+        RowCounts {
+            verified: 5,
+            ..RowCounts::default()
+        }
+    );
+}
+
+#[tokio::test]
+async fn rows_are_shown_to_the_group_by_key_and_digest() {
+    let agree = r#"{ sequence: number, key: key, payload: data, truth: { agree: { group: "g/${session.id}" } } }"#;
+    let (bench, result) = check(&rows(1..4), Act::Status(0, ""), agree).await;
+    assert_eq!(result, Ok(()));
+    let seen: Vec<_> = (1..4)
+        .map(|number| {
+            let digest = RowDigest::of(format!("data of {number}").as_bytes()).as_u64();
+            ("g/abc".to_owned(), RowKey::Number(number * 10), digest)
+        })
+        .collect();
+    assert_eq!(*bench.meter.agreed.borrow(), seen);
+    assert_eq!(
+        *bench.meter.counts.borrow(),
+        RowCounts::default(),
+        "the coordinator counts them"
+    );
+    let by_text =
+        r#"{ sequence: number, key: head.id, payload: data, truth: { agree: { group: g } } }"#;
+    let (bench, _) = check(&rows(1..2), Act::Status(0, ""), by_text).await;
+    assert_eq!(bench.meter.agreed.borrow()[0].1, RowKey::Text("id1".into()));
+}
+
+#[tokio::test]
+async fn whole_streams_are_compared_by_the_digest_of_their_payload() {
+    let agree = "{ payload: data, truth: { agree: { group: g, of: stream } } }";
+    let (bench, result) = check(&rows(0..3), Act::Status(0, ""), agree).await;
+    assert_eq!(result, Ok(()));
+    let digest = Digest::of(b"data of 0data of 1data of 2").as_u128();
+    assert_eq!(
+        *bench.meter.agreed_streams.borrow(),
+        [("g".to_owned(), digest, 3)]
+    );
+    assert_eq!(*bench.meter.counts.borrow(), RowCounts::default());
+    let (bench, _) = check(&rows(0..3), Act::Reset(h2::Reason::INTERNAL_ERROR), agree).await;
+    assert!(
+        bench.meter.agreed_streams.borrow().is_empty(),
+        "a part of a stream proves nothing"
+    );
+    assert_eq!(
+        *bench.meter.counts.borrow(),
+        RowCounts {
+            unwitnessed: 3,
+            ..RowCounts::default()
+        }
+    );
+}
+
+#[tokio::test]
+async fn rows_are_compared_with_a_list() {
+    let listed = "{ sequence: number, payload: data, truth: { rows: session.list } }";
+    let found = counts(&rows(0..10), listed).await;
+    assert_eq!(
+        found,
+        RowCounts {
+            verified: 8,
+            mismatched: 2,
+            ..RowCounts::default()
+        }
+    );
+    let unreadable = "{ sequence: number, payload: data, truth: { rows: session.id } }";
+    let found = counts(&rows(0..10), unreadable).await;
+    assert_eq!(
+        found,
+        RowCounts {
+            unverified: 10,
+            ..RowCounts::default()
+        }
+    );
+}
+
+#[tokio::test]
+async fn messages_whose_rows_cannot_be_told_apart_are_errors() {
+    let two = Row {
+        number: vec![0, 1],
+        key: vec![0, 1],
+        ..row(0, "x")
+    };
+    let (bench, result) = check(&[row(0, "a"), two], Act::Hang, PLAIN).await;
+    assert_eq!(result, Err(("integrity", Some("row_shape"))));
+    assert_eq!(
+        *bench.meter.counts.borrow(),
+        RowCounts {
+            verified: 1,
+            mismatched: 2,
+            ..RowCounts::default()
+        }
+    );
+    let none = Row {
+        number: vec![],
+        ..row(0, "x")
+    };
+    let (_, result) = check(&[none], Act::Hang, PLAIN).await;
+    assert_eq!(result, Err(("integrity", Some("row_shape"))));
+}
+
+#[tokio::test]
+async fn a_key_that_comes_again_with_other_bytes_is_no_key() {
+    let keyed = "{ sequence: number, key: key, payload: data }";
+    let again = Row {
+        key: vec![10],
+        ..row(2, "other")
+    };
+    let (_, result) = check(&[row(1, "a"), again], Act::Hang, keyed).await;
+    assert_eq!(result, Err(("integrity", Some("key_not_unique"))));
+    let same = Row {
+        key: vec![10],
+        ..row(2, "a")
+    };
+    let (_, result) = check(&[row(1, "a"), same], Act::Status(0, ""), keyed).await;
+    assert_eq!(result, Ok(()));
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_message_are_mismatched() {
+    let script = vec![
+        Act::Message(vec![0x08, 1]),
+        Act::Message(vec![0xff; 5]),
+        Act::Hang,
+    ];
+    let server = servers::grpc(script).await;
+    let stages = format!(
+        "- name: rows\n  grpc: {{ target: a, address: '{}', call: t.S/Rows }}\n  integrity: {PLAIN}",
+        server.address
+    );
+    let bench = Bench::new("a: { grpc: { protos: [protos/t.proto] } }", &stages);
+    assert_eq!(
+        bench.failure("rows").await,
+        ("protocol", Some("bad_message"))
+    );
+    assert_eq!(bench.meter.counts.borrow().mismatched, 1);
+}
+
+#[tokio::test]
+async fn latency_is_the_excess_over_the_streams_minimum() {
+    let sent = "{ sequence: number, payload: data, sent_at: { field: sent_ms, unit: ms } }";
+    let mut late = rows(0..4);
+    // All come at once: what was sent earlier was under way longer.
+    for (row, sent_ms) in late.iter_mut().zip([5_000, 4_990, 5_000, 1 << 40]) {
+        row.sent_ms = sent_ms;
+    }
+    let (bench, result) = check(&late, Act::Status(0, ""), sent).await;
+    assert_eq!(result, Ok(()));
+    let millis: Vec<_> = bench
+        .meter
+        .latencies
+        .borrow()
+        .iter()
+        .map(std::time::Duration::as_millis)
+        .collect();
+    assert_eq!(millis.len(), 3);
+    assert!(
+        millis[1] >= 10 && millis[0] < 10 && millis.contains(&0),
+        "{millis:?}"
+    );
+    assert_eq!(*bench.meter.losses.borrow(), [("samples_out_of_range", 1)]);
+}

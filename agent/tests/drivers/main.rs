@@ -1,0 +1,11 @@
+//! Drivers against real servers on loopback: well-behaved ones, and one for each way of misbehaving.
+
+mod connect;
+mod grpc;
+mod harness;
+mod http;
+mod integrity;
+mod plan;
+mod reflection;
+mod servers;
+mod tls;
