@@ -318,7 +318,8 @@ mod tests {
             sessions in prop::option::of(1u64..200),
             ramp_up_ms in 0u64..20_000,
         ) {
-            let until = sessions.map_or(UsersUntil::For(SECOND * 10), UsersUntil::Sessions);
+            let timed = UsersUntil::For(Duration::from_secs(10));
+            let until = sessions.map_or(timed, UsersUntil::Sessions);
             let load = users(user_count, until, Duration::from_millis(ramp_up_ms));
             prop_assert_eq!(starts(&load, &weights), starts(&load, &[1]));
             let agents = u32::try_from(weights.len()).unwrap();

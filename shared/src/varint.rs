@@ -61,9 +61,7 @@ pub(crate) fn write(bytes: &mut Vec<u8>, mut value: u64) {
 }
 
 const fn low_bits(value: u64) -> u8 {
-    #[expect(clippy::cast_possible_truncation, reason = "seven bits are left")]
-    let bits = (value & 0x7f) as u8;
-    bits
+    (value & 0x7f) as u8
 }
 
 #[cfg(test)]
@@ -82,7 +80,10 @@ mod tests {
         assert_eq!(read(&wide), Err(VarintError::Wide));
         assert_eq!(read(&[0xff; 20]), Err(VarintError::Wide));
         // A number may be written longer than it needs to be.
-        assert_eq!(read(&[0x81, 0x80, 0x80, 0x00, 0xff, 0xff, 0xff, 0xff]), Ok((1, 4)));
+        assert_eq!(
+            read(&[0x81, 0x80, 0x80, 0x00, 0xff, 0xff, 0xff, 0xff]),
+            Ok((1, 4))
+        );
     }
 
     proptest! {

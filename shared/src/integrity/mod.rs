@@ -3,13 +3,15 @@
 //! [`scan`] finds fields in an encoded message without decoding the rest, [`sequence`] judges the order of rows, and [`rows`]
 //! digests them and adds up what was found. What rows are compared with is the agent's and the coordinator's matter.
 
+pub mod found;
 pub mod path;
 pub mod rows;
 pub mod scan;
 pub mod sequence;
 mod wire_format;
 
+pub use found::{Found, Key};
 pub use path::{Cardinality, FieldPath, PathError, Scalar, Step};
 pub use rows::{IntegrityCounts, Row, RowShape};
-pub use scan::{Found, Key, Layout, ScanError, Scanner};
+pub use scan::{Layout, ScanError, Scanner};
 pub use sequence::{Order, OrderCounts, Sequence};

@@ -1,6 +1,6 @@
 //! Rows of a message, and what is known about the rows of a stream.
 
-use super::scan::{Found, Key};
+use super::found::{Found, Key};
 use super::sequence::OrderCounts;
 use crate::digest::RowDigest;
 

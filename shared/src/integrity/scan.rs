@@ -5,12 +5,9 @@
 //! other is skipped by its length. The walk goes no deeper than the paths do, whatever a message nests. Protobuf's rules
 //! hold: the last of a single field wins, an absent one is its default, and that of every element of a repeated message.
 
-use std::borrow::Cow;
-use std::fmt;
-
+use super::found::Found;
 use super::path::{Cardinality, FieldPath, Scalar};
 use super::wire_format::{Cursor, WireType};
-use crate::digest::{Hasher, RowDigest};
 
 /// Why a message could not be read. Its rows count as mismatched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,11 +45,11 @@ pub struct Layout {
     pub sent_at: Option<FieldPath>,
 }
 
-const SLOTS: usize = 4;
-const SEQUENCE: usize = 0;
-const KEY: usize = 1;
-const PAYLOAD: usize = 2;
-const SENT_AT: usize = 3;
+pub(super) const SLOTS: usize = 4;
+pub(super) const SEQUENCE: usize = 0;
+pub(super) const KEY: usize = 1;
+pub(super) const PAYLOAD: usize = 2;
+pub(super) const SENT_AT: usize = 3;
 
 /// What happens at a field of a message.
 #[derive(Debug, Clone, Copy)]
@@ -76,15 +73,15 @@ struct Node {
 }
 
 /// Where a value lies in the message.
-type Place = (usize, usize);
+pub(super) type Place = (usize, usize);
 
 /// What one slot found.
 #[derive(Debug, Clone, Default)]
-struct Slot {
+pub(super) struct Slot {
     /// Whether values are collected as places rather than numbers.
-    as_places: bool,
-    numbers: Vec<u64>,
-    places: Vec<Place>,
+    pub(super) as_places: bool,
+    pub(super) numbers: Vec<u64>,
+    pub(super) places: Vec<Place>,
     /// The value of a single field so far.
     number: u64,
     place: Place,
@@ -100,9 +97,9 @@ pub struct Scanner {
 
 /// A field that is looked for. Equal paths share a slot: a key is often the time of sending, too.
 #[derive(Debug, Clone, Copy)]
-struct Field {
-    slot: usize,
-    scalar: Scalar,
+pub(super) struct Field {
+    pub(super) slot: usize,
+    pub(super) scalar: Scalar,
 }
 
 impl Scanner {
@@ -351,161 +348,6 @@ fn read_number(cursor: &mut Cursor<'_>, scalar: Scalar) -> Result<u64, ScanError
 /// The bits of an i32 as those of the same i64.
 const fn extend(bits: u32) -> u64 {
     i64::from_le_bytes((bits.cast_signed() as i64).to_le_bytes()).cast_unsigned()
-}
-
-/// What rows are compared by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Key<'m> {
-    /// A number.
-    Number(i64),
-    /// A text; bytes as hex, and numbers that no i64 holds as they are written.
-    Text(Cow<'m, str>),
-}
-
-impl fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Text(text) => f.write_str(text),
-        }
-    }
-}
-
-impl Key<'_> {
-    /// The same key, holding its own text.
-    #[must_use]
-    pub fn into_owned(self) -> Key<'static> {
-        match self {
-            Self::Number(number) => Key::Number(number),
-            Self::Text(text) => Key::Text(Cow::Owned(text.into_owned())),
-        }
-    }
-}
-
-/// What a message holds.
-#[derive(Debug, Clone, Copy)]
-pub struct Found<'a> {
-    slots: &'a [Slot; SLOTS],
-    fields: &'a [Option<Field>; SLOTS],
-    message: &'a [u8],
-}
-
-impl<'a> Found<'a> {
-    /// The numbers of the rows. An unsigned number above 2⁶³ − 1 is negative here, which no distance minds.
-    pub fn sequence(&self) -> impl ExactSizeIterator<Item = i64> + 'a {
-        self.slots[SEQUENCE]
-            .numbers
-            .iter()
-            .map(|bits| bits.cast_signed())
-    }
-
-    /// How many rows there are.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.slots[SEQUENCE].numbers.len()
-    }
-
-    /// How many keys there are.
-    #[must_use]
-    pub fn keys(&self) -> usize {
-        let (slot, _) = self.key_slot();
-        if slot.as_places {
-            slot.places.len()
-        } else {
-            slot.numbers.len()
-        }
-    }
-
-    /// A row's key, by its place among the rows.
-    #[must_use]
-    pub fn key(&self, row: usize) -> Option<Key<'a>> {
-        let (slot, scalar) = self.key_slot();
-        if slot.as_places {
-            let bytes = self.piece(*slot.places.get(row)?);
-            let text = match scalar {
-                Scalar::String => String::from_utf8_lossy(bytes),
-                _ => Cow::Owned(hex::encode(bytes)),
-            };
-            return Some(Key::Text(text));
-        }
-        let bits = *slot.numbers.get(row)?;
-        Some(match scalar {
-            Scalar::Float | Scalar::Double => {
-                Key::Text(Cow::Owned(f64::from_bits(bits).to_string()))
-            }
-            Scalar::Uint64 | Scalar::Fixed64 if bits.cast_signed() < 0 => {
-                Key::Text(Cow::Owned(bits.to_string()))
-            }
-            _ => Key::Number(bits.cast_signed()),
-        })
-    }
-
-    fn key_slot(&self) -> (&'a Slot, Scalar) {
-        match self.fields[KEY].or(self.fields[SEQUENCE]) {
-            Some(field) => (&self.slots[field.slot], field.scalar),
-            // A layout always has a sequence.
-            None => (&self.slots[SEQUENCE], Scalar::Int64),
-        }
-    }
-
-    /// The pieces of the payload, in order. None of a message whose payload is its whole.
-    pub fn payload(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let whole = self.fields[PAYLOAD].is_none().then_some(self.message);
-        let found = *self;
-        whole.into_iter().chain(
-            self.slots[PAYLOAD]
-                .places
-                .iter()
-                .map(move |place| found.piece(*place)),
-        )
-    }
-
-    /// The length of the payload, in bytes.
-    #[must_use]
-    pub fn payload_len(&self) -> usize {
-        self.payload().map(<[u8]>::len).sum()
-    }
-
-    /// The digest of the payload as one row.
-    #[must_use]
-    pub fn payload_digest(&self) -> RowDigest {
-        let mut pieces = self.payload();
-        match (pieces.next(), pieces.next()) {
-            (None, _) => RowDigest::of(&[]),
-            (Some(only), None) => RowDigest::of(only),
-            (Some(first), Some(second)) => {
-                let mut hasher = Hasher::new();
-                hasher.update(first);
-                hasher.update(second);
-                pieces.for_each(|piece| hasher.update(piece));
-                hasher.row()
-            }
-        }
-    }
-
-    /// When the server says that it sent the message, in nanoseconds since the Unix epoch, given how many nanoseconds the
-    /// field's unit has. `None` if the layout names no such field, or its value cannot be a time.
-    #[must_use]
-    pub fn sent_at_ns(&self, unit_ns: u64) -> Option<i64> {
-        let field = self.fields[SENT_AT]?;
-        let bits = *self.slots[field.slot].numbers.last()?;
-        match field.scalar {
-            Scalar::Float | Scalar::Double => float_ns(f64::from_bits(bits) * unit_ns as f64),
-            Scalar::Uint64 | Scalar::Fixed64 => i64::try_from(bits.checked_mul(unit_ns)?).ok(),
-            _ => bits.cast_signed().checked_mul(i64::try_from(unit_ns).ok()?),
-        }
-    }
-
-    fn piece(&self, (start, end): Place) -> &'a [u8] {
-        self.message.get(start..end).unwrap_or_default()
-    }
-}
-
-fn float_ns(ns: f64) -> Option<i64> {
-    // The greatest f64 below 2^63, and its negative.
-    const LIMIT: f64 = 9_223_372_036_854_774_784.0;
-    #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-    (-LIMIT..=LIMIT).contains(&ns).then_some(ns as i64)
 }
 
 #[cfg(test)]

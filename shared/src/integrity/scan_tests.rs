@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::digest::RowDigest;
+use crate::integrity::found::{Key, float_ns};
 use crate::integrity::path::Step;
 use crate::integrity::rows::RowShape;
 

@@ -273,6 +273,10 @@ pub(super) const fn bucket_of(ns: u64) -> usize {
     // Which doubling the value lies in, from 0; the mask lifts small values into the first.
     let doubling = (u64::BITS - (ns | SUB_BUCKET_MASK).leading_zeros())
         - (UNIT_MAGNITUDE + HALF_MAGNITUDE + 1);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a doubling has 2,048 places"
+    )]
     let within = (ns >> (doubling + UNIT_MAGNITUDE)) as usize;
     ((doubling as usize) << HALF_MAGNITUDE) + within
 }

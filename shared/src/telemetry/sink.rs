@@ -305,7 +305,15 @@ mod tests {
 
     use opentelemetry::InstrumentationScope;
     use opentelemetry::trace::{SpanKind, Status};
+    use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+        TraceService, TraceServiceServer,
+    };
+    use opentelemetry_proto::tonic::collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+    };
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
     use opentelemetry_sdk::trace::{SpanEvents, SpanLinks};
+    use tonic::transport::server::TcpIncoming;
 
     use super::*;
     use crate::clock::TimeAnchor;
@@ -418,6 +426,55 @@ mod tests {
         assert_eq!(sink.dropped(), 10);
         assert!(sink.flush(Duration::from_secs(1)).await);
         assert_eq!(sink.exported(), QUEUE_LEN as u64);
+    }
+
+    /// A collector in a few lines: it hands on what it was sent.
+    struct Collector(mpsc::Sender<ExportTraceServiceRequest>);
+
+    #[tonic::async_trait]
+    impl TraceService for Collector {
+        async fn export(
+            &self,
+            request: tonic::Request<ExportTraceServiceRequest>,
+        ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+            self.0.send(request.into_inner()).await.unwrap();
+            Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_collector_sees_spans_by_their_service() {
+        let tasks = Tasks::new(Shutdown::new());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, mut requests) = mpsc::channel(8);
+        let server = tonic::transport::Server::builder()
+            .add_service(TraceServiceServer::new(Collector(sender)));
+        tasks.spawn_detached("collector", async move {
+            server
+                .serve_with_incoming(TcpIncoming::from(listener))
+                .await
+                .unwrap();
+        });
+        for service in ["testmesh-agent", "focus-server"] {
+            let sink = SpanSink::to_endpoint(&endpoint, service, &tasks).unwrap();
+            let sent = span("stage");
+            let trace_id = sent.span_context.trace_id().to_bytes();
+            sink.export(sent);
+            assert!(sink.flush(Duration::from_secs(10)).await);
+            assert_eq!((sink.exported(), sink.dropped()), (1, 0));
+            let resource_spans = requests.recv().await.unwrap().resource_spans.remove(0);
+            let attributes = resource_spans.resource.unwrap().attributes;
+            let name = attributes
+                .into_iter()
+                .find(|attribute| attribute.key == "service.name")
+                .unwrap();
+            assert_eq!(
+                name.value.unwrap().value,
+                Some(Value::StringValue(service.to_owned()))
+            );
+            assert_eq!(resource_spans.scope_spans[0].spans[0].trace_id, trace_id);
+        }
     }
 
     #[tokio::test]

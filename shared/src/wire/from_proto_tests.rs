@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::digest::RowDigest;
+use crate::integrity::Key;
 use crate::metric::{Histogram, SeriesKey, Snapshot};
 use crate::wire::BatchBuilder;
 use crate::wire::to_proto::SeenRow;
@@ -210,10 +212,9 @@ proptest! {
             let place = place.index(bytes.len());
             bytes[place] = byte;
         }
-        if let Ok(proto) = v1::Batch::decode(bytes.as_slice()) {
-            if let Ok(batch) = batch(&proto, &origin()) {
-                batch.rows.iter().for_each(|rows| rows.iter().for_each(drop));
-            }
+        let origin = origin();
+        if let Ok(proto) = v1::Batch::decode(bytes.as_slice()) && let Ok(batch) = batch(&proto, &origin) {
+            batch.rows.iter().for_each(|rows| rows.iter().for_each(drop));
         }
     }
 }
