@@ -90,7 +90,7 @@ pub fn deny(workspace: &Workspace) -> Result<()> {
 pub fn generate(workspace: &Workspace) -> Result<()> {
     let generators: [&[&str]; 3] = [
         &["--package", "testmesh-proto"],
-        &["--package", "testmesh-testbed", "--test", "bootstrap"],
+        &["--package", "testmesh-testbed", "--test", "it", "bootstrap"],
         &[
             "--package",
             "testmesh-coordinator",
