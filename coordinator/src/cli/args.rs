@@ -136,7 +136,7 @@ pub struct Check {
     #[command(flatten)]
     pub vars: Vars,
     /// For people, or for scripts.
-    #[arg(long, value_enum, default_value_t = Listing::Terminal)]
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = Listing::Terminal)]
     pub output: Listing,
     /// Prints the schedule that the plan would run (not yet).
     #[arg(long)]
@@ -189,7 +189,7 @@ pub enum Agents {
         #[command(flatten)]
         mesh: Mesh,
         /// For people, or for scripts.
-        #[arg(long, value_enum, default_value_t = Listing::Terminal)]
+        #[arg(long, value_name = "FORM", value_enum, default_value_t = Listing::Terminal)]
         output: Listing,
     },
     /// Lets an agent finish what it does and gives it nothing new (not yet).
@@ -223,7 +223,7 @@ pub enum Runs {
         #[command(flatten)]
         mesh: Mesh,
         /// For people, or for scripts.
-        #[arg(long, value_enum, default_value_t = Listing::Terminal)]
+        #[arg(long, value_name = "FORM", value_enum, default_value_t = Listing::Terminal)]
         output: Listing,
     },
     /// Shows where one run stands.
@@ -232,7 +232,7 @@ pub enum Runs {
         #[command(flatten)]
         run: OneRun,
         /// For people, or for scripts.
-        #[arg(long, value_enum, default_value_t = Listing::Terminal)]
+        #[arg(long, value_name = "FORM", value_enum, default_value_t = Listing::Terminal)]
         output: Listing,
     },
     /// Follows a run to its end; exits as the run does. Ctrl-C ends the watching, not the run.
@@ -256,7 +256,7 @@ pub enum Runs {
         #[command(flatten)]
         run: OneRun,
         /// Which form goes to stdout.
-        #[arg(long, value_enum, default_value_t = Form::Terminal)]
+        #[arg(long, value_name = "FORM", value_enum, default_value_t = Form::Terminal)]
         output: Form,
         /// Writes all files of the report here as well.
         #[arg(long, value_name = "DIR")]

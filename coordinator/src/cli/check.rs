@@ -34,10 +34,16 @@ pub(super) fn execute(check: &Check, output: &Output) -> Result<ExitCode, CliErr
             }
         }
     }
-    let Err(invalid) = read else { return Ok(ExitCode::Passed) };
+    let Err(invalid) = read else {
+        return Ok(ExitCode::Passed);
+    };
     if check.output == Listing::Terminal {
         let count = u64::try_from(invalid.problems.len()).unwrap_or(u64::MAX);
-        output.text(&format!("{}: {}", invalid.file, format::plural(count, "problem", "problems")))?;
+        output.text(&format!(
+            "{}: {}",
+            invalid.file,
+            format::plural(count, "problem", "problems")
+        ))?;
     }
     Ok(ExitCode::PlanInvalid)
 }

@@ -265,14 +265,6 @@ impl Client {
                     hint: Some(hint),
                 }
             }
-            Code::NotFound => {
-                let hint = Some("`testmesh runs list` shows the runs that there are".to_owned());
-                CliError::Refused {
-                    operation,
-                    message,
-                    hint,
-                }
-            }
             _ => CliError::Refused {
                 operation,
                 message,

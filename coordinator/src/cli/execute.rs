@@ -6,7 +6,6 @@ use super::{agents, check, not_yet, run, runs, schema, serve, submit};
 use clap::Parser;
 use std::ffi::OsString;
 use std::time::Duration;
-use testmesh_shared::error::Chain;
 use testmesh_shared::exit_code::ExitCode;
 use testmesh_shared::shutdown::{Shutdown, Tasks};
 use testmesh_shared::telemetry::{self, LogFormat, LogLevel, Telemetry};
@@ -20,7 +19,6 @@ const JOIN: Duration = Duration::from_secs(5);
 pub(super) struct Scene<'a> {
     pub(super) output: &'a Output,
     pub(super) shutdown: &'a Shutdown,
-    pub(super) tasks: &'a Tasks,
     pub(super) telemetry: &'a Telemetry,
 }
 
@@ -32,8 +30,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error, &output),
     };
     result.unwrap_or_else(|error| {
-        let hint = error.hint();
-        output.error(&Chain(&error).to_string(), hint.as_deref());
+        output.error(&error);
         error.exit_code()
     })
 }
@@ -106,7 +103,6 @@ async fn in_runtime(command: Command, output: &Output) -> Result<ExitCode, CliEr
     let scene = Scene {
         output,
         shutdown: &shutdown,
-        tasks: &tasks,
         telemetry: &telemetry,
     };
     let result = Box::pin(dispatch(command, &scene)).await;

@@ -5,6 +5,7 @@
 use super::error::CliError;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use testmesh_shared::error::Chain;
 
 /// Where a command writes. One per process.
 #[derive(Debug)]
@@ -92,21 +93,25 @@ impl Output {
         }
     }
 
-    /// Writes an error and its hint to stderr.
-    pub fn error(&self, message: &str, hint: Option<&str>) {
-        let (start, end) = if self.colour_err {
-            ("\x1b[1;31m", "\x1b[0m")
+    /// Writes an error and the way out to stderr.
+    pub fn error(&self, error: &CliError) {
+        let start = self.label("error:", "1;31");
+        self.talk(&format!("{start} {}", Chain(error)));
+        self.hint(error);
+    }
+
+    /// Writes the way out of an error to stderr, if there is one.
+    pub fn hint(&self, error: &CliError) {
+        if let Some(hint) = error.hint() {
+            self.talk(&format!("{} {hint}", self.label("hint:", "36")));
+        }
+    }
+
+    fn label(&self, text: &str, colour: &str) -> String {
+        if self.colour_err {
+            format!("\x1b[{colour}m{text}\x1b[0m")
         } else {
-            ("", "")
-        };
-        self.talk(&format!("{start}error:{end} {message}"));
-        if let Some(hint) = hint {
-            let (start, end) = if self.colour_err {
-                ("\x1b[36m", "\x1b[0m")
-            } else {
-                ("", "")
-            };
-            self.talk(&format!("{start}hint:{end} {hint}"));
+            text.to_owned()
         }
     }
 }

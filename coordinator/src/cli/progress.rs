@@ -192,7 +192,7 @@ fn plain_line(plan: &str, state: &str, progress: &Progress) -> String {
 }
 
 fn sessions(one: &ScenarioProgress) -> String {
-    let planned = if one.planned > 0 {
+    let planned = if one.planned > one.started {
         format!(" of {}", format::count(one.planned))
     } else {
         String::new()

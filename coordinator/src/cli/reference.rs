@@ -79,6 +79,9 @@ fn meaning(arg: &Arg) -> String {
         .map(ToString::to_string)
         .unwrap_or_default();
     let mut text = help.trim().to_owned();
+    if !text.ends_with(['.', '!', '?']) {
+        text.push('.');
+    }
     let values: Vec<_> = arg
         .get_possible_values()
         .iter()

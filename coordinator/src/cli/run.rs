@@ -35,7 +35,7 @@ pub(super) async fn execute(run: Run, scene: &Scene<'_>) -> Result<ExitCode, Cli
         && let Err(error) = testbed.stop().await
     {
         // The verdict stands; what went wrong afterwards is only said.
-        scene.output.error(&error.to_string(), None);
+        scene.output.error(&error);
     }
     result
 }
@@ -90,5 +90,8 @@ async fn on_coordinator(
     )?;
     // A verdict that was reached is not lost to a full disk, but a pipeline that waits for the files must know.
     written?;
+    if ended.exit_code == i32::from(ExitCode::NotEnoughAgents.code()) {
+        output.hint(&CliError::NotEnoughAgents(String::new()));
+    }
     Ok(ExitCode::from_code(ended.exit_code).unwrap_or(ExitCode::Unexpected))
 }

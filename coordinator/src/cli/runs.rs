@@ -90,8 +90,10 @@ fn list(runs: &[RunSummary], listing: Listing, output: &Output) -> Result<ExitCo
     let mut table = Table::new(&columns);
     table.column("agents", Align::Right);
     for run in runs {
-        let submitted = time(run.submitted_ns)
-            .map_or_else(|| NOTHING.to_owned(), |at| at.strftime("%F %T").to_string());
+        let submitted = time(run.submitted_ns).map_or_else(
+            || NOTHING.to_owned(),
+            |at| at.strftime("%F %T UTC").to_string(),
+        );
         let verdict = if run.verdict.is_empty() {
             NOTHING.to_owned()
         } else {
@@ -129,7 +131,7 @@ fn show(run: &RunSummary, listing: Listing, output: &Output) -> Result<ExitCode,
             name,
             time(at).map_or_else(
                 || NOTHING.to_owned(),
-                |at| at.strftime("%F %T %Z").to_string(),
+                |at| at.strftime("%F %T UTC").to_string(),
             ),
         );
     }

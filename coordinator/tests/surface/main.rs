@@ -2,3 +2,4 @@
 mod fixture;
 mod process;
 mod reports;
+mod runs;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// The binary, in a folder of its own and without what the developer's shell sets.
-fn testmesh(arguments: &[&str]) -> Command {
+pub(crate) fn testmesh(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_testmesh"));
     command.args(arguments).stdin(Stdio::null());
     for variable in [
@@ -23,12 +23,12 @@ fn run(arguments: &[&str]) -> Output {
     testmesh(arguments).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// A plan in a folder that lives as long as the first part.
-fn plan(content: &str) -> (tempfile::TempDir, String) {
+pub(crate) fn plan(content: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.yaml");
     std::fs::write(&path, content).unwrap();

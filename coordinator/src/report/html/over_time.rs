@@ -44,7 +44,7 @@ pub(super) fn load(report: &Report) -> Markup {
     html! {
         div.plots {
             (by_label(report, "sessions_active", "Sessions active", "", Value::Gauge))
-            (fixed(report, "Sessions ended", "per second", &sessions))
+            (fixed(report, "Sessions by outcome", "per second of their start", &sessions))
             @if has(report, "streams_open") { (by_label(report, "streams_open", "Streams open", "", Value::Gauge)) }
             @if has(report, "stream_rows") { (by_label(report, "stream_rows", "Rows received", "per second", Value::Rate(Measure::PerSecond))) }
             @if has(report, "stream_bytes") { (by_label(report, "stream_bytes", "Data received", "per second", Value::Rate(Measure::BytesPerSecond))) }

@@ -303,9 +303,16 @@ fn spread(shape: &Distribution, scale: Scale) -> Vec<f64> {
     let mut before: f64 = 0.0;
     let mut bars = vec![0.0; usize::try_from(BARS).unwrap_or(1)];
     for (bound, count) in &shape.buckets {
+        let end = scale.place(*bound) * f64::from(BARS);
         let begin = scale.place(before.max(bound / usual)) * f64::from(BARS);
-        let end = (scale.place(*bound) * f64::from(BARS)).max(begin + 1e-6);
         before = *bound;
+        // A bucket that is narrow against the bars belongs to one of them, and its count stays whole.
+        let begin = if end - begin < 0.5 {
+            (end - 1e-6).floor().max(0.0)
+        } else {
+            begin
+        };
+        let end = if end - begin < 0.5 { begin + 0.5 } else { end };
         for (bar, left) in bars.iter_mut().zip(0..BARS) {
             let overlap = end.min(f64::from(left + 1)) - begin.max(f64::from(left));
             *bar += format::as_f64(*count) * (overlap / (end - begin)).max(0.0);
@@ -314,21 +321,18 @@ fn spread(shape: &Distribution, scale: Scale) -> Vec<f64> {
     bars
 }
 
+/// The percentiles of the table, or what the buckets say where the table has them apart by other labels.
 fn marks(report: &Report, shape: &Distribution) -> Vec<Mark> {
-    let row: Option<&MetricRow> = report
-        .metrics
-        .iter()
-        .find(|row| row.name == shape.metric && row.labels == shape.labels);
-    let Some(row) = row else { return Vec::new() };
-    let p = row.percentiles;
-    let marks = [("p50", p.p50), ("p99", p.p99)];
-    marks
-        .into_iter()
-        .filter_map(|(name, at)| {
-            at.map(|at| Mark {
-                name: name.to_owned(),
-                at,
-            })
+    let same = |row: &&MetricRow| row.name == shape.metric && row.labels == shape.labels;
+    let row = report.metrics.iter().find(same);
+    let exact = row.map(|row| row.percentiles).unwrap_or_default();
+    let marks = [("p50", exact.p50, 0.5), ("p99", exact.p99, 0.99)];
+    let mark = |(name, exact, share): (&str, Option<f64>, f64)| {
+        let at = exact.or_else(|| quantile(shape, share))?;
+        Some(Mark {
+            name: name.to_owned(),
+            at,
         })
-        .collect()
+    };
+    marks.into_iter().filter_map(mark).collect()
 }
