@@ -24,6 +24,9 @@ pub struct Item<'r> {
     pub(super) names: &'r Names,
 }
 
+/// How names look, as a hint.
+const NAMES: &str = "names are made of letters, digits, `_`, `-` and `.`, at most 100";
+
 /// A value of a map, with its key.
 #[derive(Clone, Copy)]
 pub struct EntryItem<'r> {
@@ -33,6 +36,17 @@ pub struct EntryItem<'r> {
     pub key_span: Span,
     /// The value.
     pub value: Item<'r>,
+}
+
+impl EntryItem<'_> {
+    /// Reports a problem unless the key is a name.
+    pub fn check_name(self) {
+        if !is_name(self.key) {
+            let message = format!("`{}` is not a name", self.key);
+            self.value
+                .problem_at(self.key_span, ProblemCode::BadValue, message, NAMES);
+        }
+    }
 }
 
 impl std::fmt::Debug for Item<'_> {
@@ -284,11 +298,10 @@ impl<'r> Item<'r> {
         if is_name(&text) {
             return Some(text.into_owned());
         }
-        let hint = "names are made of letters, digits, `_`, `-` and `.`, at most 100";
         self.problem(
             ProblemCode::BadValue,
             format!("`{text}` is not a name"),
-            hint,
+            NAMES,
         );
         None
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::expr::Names;
-use super::item::{EntryItem, Item, is_name};
+use super::item::{EntryItem, Item};
 use super::load;
 use super::model::{Load, Scenario, UsersUntil};
 use super::problem::ProblemCode;
@@ -19,73 +19,35 @@ pub(super) fn read(
     blocks: Option<Item<'_>>,
 ) -> Option<Scenario> {
     let item = entry.value;
-    if !is_name(entry.key) {
-        let message = format!("`{}` is not a name", entry.key);
-        item.problem_at(
-            entry.key_span,
-            ProblemCode::BadValue,
-            message,
-            "names are made of letters, digits, `_`, `-` and `.`",
-        );
-    }
-    if matches!(entry.key, "setup" | "teardown") {
-        let message = format!(
-            "`{}` is the scenario of the plan's own `{}` in metrics",
-            entry.key, entry.key
-        );
-        item.problem_at(
-            entry.key_span,
-            ProblemCode::DuplicateName,
-            message,
-            "choose another name",
-        );
-    }
+    check_name(entry);
     let load = item.key("load").and_then(load::read);
     let sites = item.key("sites").map(sites).unwrap_or_default();
-    let warm_up = item
-        .key("warm_up")
-        .map_or(Some(Duration::ZERO), Item::duration);
-    let graceful_stop = item
-        .key("graceful_stop")
-        .map_or(Some(GRACEFUL_STOP), Item::duration);
+    let duration = |key: &str, default| item.key(key).map_or(Some(default), Item::duration);
+    let warm_up = duration("warm_up", Duration::ZERO);
+    let graceful_stop = duration("graceful_stop", GRACEFUL_STOP);
 
+    // Cleanup reads what any stage saved, and its names are unique with theirs.
     let mut list = StageList::new(Place::Session, names.clone(), blocks);
-    let stages = item
-        .key("stages")
-        .map(|stages| list.read(stages))
-        .unwrap_or_default();
-    list.enter_cleanup();
-    let cleanup = item
-        .key("cleanup")
-        .map(|stages| list.read(stages))
-        .unwrap_or_default();
+    let mut stages = |key: &str| {
+        item.key(key)
+            .map(|stages| list.read(stages))
+            .unwrap_or_default()
+    };
+    let (stages, cleanup) = (stages("stages"), stages("cleanup"));
     if item
         .key("stages")
         .is_some_and(|stages| stages.items().is_empty())
     {
+        let message = "the scenario has no stages";
         item.problem_at(
             entry.key_span,
             ProblemCode::BadValue,
-            "the scenario has no stages",
+            message,
             "write at least one",
         );
     }
     let (load, warm_up) = (load?, warm_up?);
-    if let (
-        Some(at),
-        Load::VirtualUsers {
-            until: UsersUntil::For(time),
-            ..
-        },
-    ) = (item.key("warm_up"), &load)
-        && warm_up >= *time
-    {
-        at.problem(
-            ProblemCode::Conflict,
-            "the warm-up is as long as the load, so nothing would be judged",
-            "shorten it, or lengthen `for`",
-        );
-    }
+    check_warm_up(item, &load, warm_up);
     Some(Scenario {
         name: entry.key.to_owned(),
         position: entry.key_span.start,
@@ -98,23 +60,42 @@ pub(super) fn read(
     })
 }
 
+fn check_name(entry: EntryItem<'_>) {
+    entry.check_name();
+    if matches!(entry.key, "setup" | "teardown") {
+        let key = entry.key;
+        let message = format!("`{key}` is the scenario of the plan's own `{key}` in metrics");
+        let hint = "choose another name";
+        entry
+            .value
+            .problem_at(entry.key_span, ProblemCode::DuplicateName, message, hint);
+    }
+}
+
+fn check_warm_up(item: Item<'_>, load: &Load, warm_up: Duration) {
+    let Load::VirtualUsers {
+        until: UsersUntil::For(time),
+        ..
+    } = load
+    else {
+        return;
+    };
+    if let Some(key) = item.key("warm_up").filter(|_| warm_up >= *time) {
+        let message = "the warm-up is as long as the load, so nothing would be judged";
+        key.problem(
+            ProblemCode::Conflict,
+            message,
+            "shorten it, or lengthen `for`",
+        );
+    }
+}
+
 fn sites(item: Item<'_>) -> Vec<(String, u32)> {
     let mut sites = Vec::new();
     for entry in item.entries() {
-        if !is_name(entry.key) {
-            let message = format!("`{}` is not a name", entry.key);
-            item.problem_at(
-                entry.key_span,
-                ProblemCode::BadValue,
-                message,
-                "names are made of letters, digits, `_`, `-` and `.`",
-            );
-        }
-        if let Some(weight) = entry
-            .value
-            .int(1..=1_000_000)
-            .and_then(|weight| u32::try_from(weight).ok())
-        {
+        entry.check_name();
+        let weight = entry.value.int(1..=1_000_000);
+        if let Some(weight) = weight.and_then(|weight| u32::try_from(weight).ok()) {
             sites.push((entry.key.to_owned(), weight));
         }
     }

@@ -104,11 +104,6 @@ impl<'r> StageList<'r> {
         self.names
     }
 
-    /// Cleanup reads what any stage saved, and its names are unique with theirs; nothing to reset.
-    pub(super) fn enter_cleanup(&mut self) {
-        self.prefix.clear();
-    }
-
     pub(super) fn read(&mut self, list: Item<'r>) -> Vec<Stage> {
         let mut stages = Vec::new();
         for item in list.items() {

@@ -2,23 +2,14 @@
 
 use std::sync::Arc;
 
-use super::item::{Item, is_name};
+use super::item::Item;
 use super::keys::State;
 use super::model::Target;
-use super::problem::ProblemCode;
 
 /// Reads `targets` into the context, where stages find them.
 pub(super) fn read(item: Item<'_>) {
     for entry in item.entries() {
-        if !is_name(entry.key) {
-            let message = format!("`{}` is not a name", entry.key);
-            item.problem_at(
-                entry.key_span,
-                ProblemCode::BadValue,
-                message,
-                "names are made of letters, digits, `_`, `-` and `.`",
-            );
-        }
+        entry.check_name();
         let forms = entry
             .value
             .entries()

@@ -84,7 +84,7 @@ fn either(item: Item<'_>, forms: &[Form]) {
         NodeKind::List(_) => matches!(form, Form::List(_) | Form::Json | Form::Value),
         NodeKind::Scalar { .. } => !matches!(form, Form::Object(_) | Form::Map(_) | Form::List(_)),
     };
-    match forms.iter().find(fits).or(forms.first()) {
+    match forms.iter().find(fits).or_else(|| forms.first()) {
         Some(form) => walk(item, form),
         None => item.wrong_type("another value"),
     }

@@ -466,6 +466,16 @@ impl Builder<'_> {
         };
         let message = format!("this is not YAML: {error}");
         let message = message.split(" at ").next().unwrap_or_default().to_owned();
+        if message.contains("recursion limit") {
+            let hint = format!("at most {MAX_DEPTH} levels are allowed");
+            self.problem(
+                span,
+                ProblemCode::TooLarge,
+                "the plan is nested too deeply",
+                hint,
+            );
+            return;
+        }
         let hint = traps::syntax_hint(self.text, start, &message);
         self.problem(span, ProblemCode::Yaml, &message, hint);
     }

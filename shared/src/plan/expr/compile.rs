@@ -16,6 +16,9 @@ pub const MAX_NODES: usize = 2_000;
 /// The deepest nesting of an expression, macros expanded.
 pub const MAX_DEPTH: usize = 100;
 
+const TOO_LARGE: &str = "the expression is too large";
+const SPLIT: &str = "split it over several stages with `save`";
+
 /// Names of types, which are values in CEL: `type(x) == int`.
 const TYPES: &[&str] = &[
     "bool",
@@ -82,14 +85,14 @@ pub(super) fn compile(source: &str) -> Result<Compiled, Vec<ExprProblem>> {
         return Err(whole(message, &format!("at most {MAX_SOURCE} are allowed")));
     }
     if crowded(source) {
-        let message = "the expression is too large".to_owned();
-        return Err(whole(message, "split it over several stages with `save`"));
+        let message = TOO_LARGE.to_owned();
+        return Err(whole(message, SPLIT));
     }
     let parsed = ENV
         .parser()
         .max_recursion_depth(64)
         .parse_with_source_info(source);
-    let (mut ast, info) = parsed.map_err(|errors| syntax_problems(source, &errors))?;
+    let (mut ast, info) = parsed.map_err(|errors| vec![syntax_problem(source, &errors)])?;
     let mut walk = Walk {
         info: &info,
         bound: Vec::new(),
@@ -119,31 +122,37 @@ fn crowded(source: &str) -> bool {
     marks.count() > MOST
 }
 
-fn syntax_problems(source: &str, errors: &cel::ParseErrors) -> Vec<ExprProblem> {
-    let lines: Vec<&str> = source.split_inclusive('\n').collect();
-    let mut problems: Vec<ExprProblem> = Vec::new();
-    for error in &errors.errors {
-        let (line, column) = (usize::try_from(error.pos.0), usize::try_from(error.pos.1));
-        let at = line.ok().zip(column.ok()).map(|(line, column)| {
-            let before = lines.iter().take(line.saturating_sub(1));
-            let start =
-                before.map(|line| line.chars().count()).sum::<usize>() + column.saturating_sub(1);
-            (start, start + 1)
-        });
-        let first_line = error.msg.lines().next().unwrap_or_default();
-        let message = format!(
-            "the expression does not compile: {}",
-            plain_syntax(first_line)
+/// The first syntax error; what follows it is mostly its consequence.
+fn syntax_problem(source: &str, errors: &cel::ParseErrors) -> ExprProblem {
+    let problem = |at, message, hint| ExprProblem {
+        at,
+        scope: false,
+        message,
+        hint,
+    };
+    let Some(error) = errors.errors.first() else {
+        return problem(
+            None,
+            "the expression does not compile".to_owned(),
+            syntax_hint(source),
         );
-        problems.push(ExprProblem {
-            at,
-            scope: false,
-            message,
-            hint: syntax_hint(source),
-        });
-        break; // What follows the first error is mostly its consequence.
+    };
+    if error.msg.contains("Recursion limit") {
+        return problem(None, TOO_LARGE.to_owned(), Some(SPLIT.to_owned()));
     }
-    problems
+    let (line, column) = (usize::try_from(error.pos.0), usize::try_from(error.pos.1));
+    let at = line.ok().zip(column.ok()).map(|(line, column)| {
+        let before = source.split_inclusive('\n').take(line.saturating_sub(1));
+        let start =
+            before.map(|line| line.chars().count()).sum::<usize>() + column.saturating_sub(1);
+        (start, start + 1)
+    });
+    let first_line = error.msg.lines().next().unwrap_or_default();
+    let message = format!(
+        "the expression does not compile: {}",
+        plain_syntax(first_line)
+    );
+    problem(at, message, syntax_hint(source))
 }
 
 /// The parser's message without what only its authors understand.
@@ -216,13 +225,8 @@ impl Walk<'_> {
         self.nodes += 1;
         if self.nodes > MAX_NODES || depth > MAX_DEPTH {
             if self.problems.is_empty() {
-                let hint = "split it over several stages with `save`".to_owned();
-                self.problem(
-                    expr.id,
-                    false,
-                    "the expression is too large".to_owned(),
-                    Some(hint),
-                );
+                let hint = SPLIT.to_owned();
+                self.problem(expr.id, false, TOO_LARGE.to_owned(), Some(hint));
             }
             return;
         }
@@ -270,7 +274,9 @@ impl Walk<'_> {
         if hidden || root.starts_with('@') || (field.is_none() && TYPES.contains(&root)) {
             return;
         }
-        let (from, to) = self.at(id).unwrap_or((0, self.info.source.chars().count()));
+        let (from, to) = self
+            .at(id)
+            .unwrap_or_else(|| (0, self.info.source.chars().count()));
         let behind: String = self.info.source.chars().skip(to).take(101).collect();
         let with_field = field.as_deref().filter(|field| {
             behind

@@ -162,6 +162,7 @@ fn check(source: &str, names: &Names) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn wrong_expressions_are_found_when_compiled() {
     let mut names = Names::default();
     names.add("status");
@@ -228,7 +229,10 @@ fn wrong_expressions_are_found_when_compiled() {
             &long,
             &["-: the expression is too large; split it over several stages with `save`"],
         ),
-        (&deep, &["-: the expression does not compile: x"]),
+        (
+            &deep,
+            &["-: the expression is too large; split it over several stages with `save`"],
+        ),
     ] {
         let found = check(source, &names);
         assert_eq!(found, problems, "{source:.60}");
@@ -399,4 +403,28 @@ fn wide_maps_are_found_by_key() {
     assert_eq!(wide.get("k77").and_then(Value::as_i64), Some(77));
     let twice = Value::map([("a", Value::from(1_i64)), ("a", Value::from(2_i64))]);
     assert_eq!(twice.get("a").and_then(Value::as_i64), Some(2));
+}
+
+#[test]
+fn tmp_perf() {
+    let json = format!(r#"{{"job_id":"7-abc","list":[{}]}}"#, vec!["12.5"; 512].join(","));
+    let e = expr("status == 200 && size(body.job_id) > 0");
+    let time = |name: &str, f: &mut dyn FnMut()| {
+        let at = tokio::time::Instant::now();
+        for _ in 0..20000 { f(); }
+        println!("{name}: {:?}", at.elapsed() / 20000);
+    };
+    let mut s = Scope::root();
+    s.set("status", 200_i64);
+    s.set("body", Value::from_json_slice(json.as_bytes()).unwrap());
+    time("holds", &mut || { e.holds(&s).unwrap(); });
+    let e2 = expr("size(body.list) == 512");
+    time("size", &mut || { e2.holds(&s).unwrap(); });
+    time("parse", &mut || { Value::from_json_slice(json.as_bytes()).unwrap(); });
+    time("serde", &mut || { serde_json::from_slice::<serde_json::Value>(json.as_bytes()).unwrap(); });
+    let t = template("/metadata/${session.job}");
+    s.set_field("session", "job", "7-abc");
+    time("template", &mut || { t.text(&s).unwrap(); });
+    let h = expr("has(session.job)");
+    time("has", &mut || { h.holds(&s).unwrap(); });
 }

@@ -88,6 +88,10 @@ trace: { sample: 1%, keep: [failed, slowest] }
 "#;
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "it reads one plan from top to bottom"
+)]
 fn the_example_of_the_design_is_read_to_the_letter() {
     let plan = plan(LIVE_VIEW);
     assert_eq!(

@@ -95,7 +95,7 @@ impl DriverStage for Grpc {
             .as_ref()
             .filter(|field| field.names[0] == "nothing")
         {
-            let span = item.key("payload").map_or(item.span(), Item::span);
+            let span = item.key("payload").map_or_else(|| item.span(), Item::span);
             item.problem_at(
                 span,
                 ProblemCode::Proto,

@@ -6,4 +6,6 @@ mod accept;
 mod fake;
 mod laws;
 mod refuse;
+mod refuse_stages;
+mod refuse_texts;
 mod render;
