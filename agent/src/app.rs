@@ -109,7 +109,8 @@ impl Agent {
         let anchor = TimeAnchor::now();
         let epoch = Epoch::at(anchor.unix_ns_now());
         let gate = Arc::new(Gate::default());
-        let workers = Workers::start(self.config.runtimes.get(), &gate).map_err(AgentError::Workers)?;
+        let workers =
+            Workers::start(self.config.runtimes.get(), &gate).map_err(AgentError::Workers)?;
         let (out, outgoing) = mpsc::channel(limits::LINK_QUEUE);
         let (events_in, events) = mpsc::channel(limits::EVENT_QUEUE);
         let (offset_in, offset) = watch::channel(OffsetEstimate::new());
@@ -127,15 +128,24 @@ impl Agent {
             offset,
             spans: self.spans,
         };
-        let running = Running { shared, blobs: Blobs::new(limits::BLOB_BYTES), runs: HashMap::new(), ended, tasks };
+        let running = Running {
+            shared,
+            blobs: Blobs::new(limits::BLOB_BYTES),
+            runs: HashMap::new(),
+            ended,
+            tasks,
+        };
         let result = running.serve(link, events, &mut run_ended, &shutdown).await;
         drop(run_ended);
         let joined = match Arc::try_unwrap(workers) {
-            Ok(workers) => tokio::task::spawn_blocking(|| workers.join()).await.unwrap_or(Ok(())),
+            Ok(workers) => tokio::task::spawn_blocking(|| workers.join())
+                .await
+                .unwrap_or(Ok(())),
             // A run's task that did not end in time still holds them; the process ends without them.
             Err(_) => Ok(()),
         };
-        result.and(joined.map_err(AgentError::Panicked))
+        result?;
+        joined.map_err(AgentError::Panicked)
     }
 }
 
@@ -195,7 +205,9 @@ impl Running {
             LinkEvent::Down => self.tell_all(&Order::Down).await,
             LinkEvent::LeaseExpired => {
                 if !self.runs.is_empty() {
-                    tracing::warn!("nothing heard from the coordinator for a whole lease: draining");
+                    tracing::warn!(
+                        "nothing heard from the coordinator for a whole lease: draining"
+                    );
                 }
                 self.tell_all(&Order::Stop(Stop::Drain)).await;
             }
@@ -221,9 +233,19 @@ impl Running {
                 self.tell(&stop.run, Order::Stop(word)).await;
             }
             Incoming::TearDown(tear_down) => {
-                self.tell(&tear_down.run.clone(), Order::TearDown(tear_down)).await;
+                self.tell(&tear_down.run.clone(), Order::TearDown(tear_down))
+                    .await;
             }
-            Incoming::Ack(ack) => self.tell(&ack.run, Order::Ack { epoch: ack.epoch, seq: ack.seq }).await,
+            Incoming::Ack(ack) => {
+                self.tell(
+                    &ack.run,
+                    Order::Ack {
+                        epoch: ack.epoch,
+                        seq: ack.seq,
+                    },
+                )
+                .await
+            }
             Incoming::Release(release) => {
                 // Its orders close with it, which ends it; its sessions, if any, are cut.
                 self.runs.remove(&release.run);
@@ -241,12 +263,26 @@ impl Running {
         }
         if self.runs.len() >= limits::RUNS {
             let reason = format!("this agent serves {} runs already", limits::RUNS);
-            let _ = self.shared.out.send(Outgoing::Refused(Refused { run, reason, problems: Vec::new() })).await;
+            let _ = self
+                .shared
+                .out
+                .send(Outgoing::Refused(Refused {
+                    run,
+                    reason,
+                    problems: Vec::new(),
+                }))
+                .await;
             return;
         }
         tracing::info!(run, plan = prepare.plan_file, "preparing");
         let (orders, taken) = mpsc::channel(limits::ORDER_QUEUE);
-        let preparation = Preparation::new(self.shared.clone(), prepare, &self.blobs, taken, self.tasks.clone());
+        let preparation = Preparation::new(
+            self.shared.clone(),
+            prepare,
+            &self.blobs,
+            taken,
+            self.tasks.clone(),
+        );
         let ended = self.ended.clone();
         let name = run.clone();
         let task = self.tasks.spawn("run", async move {
@@ -259,7 +295,11 @@ impl Running {
 
     /// A run that has ended is forgotten, unless another of its name has begun meanwhile.
     async fn forget(&mut self, run: &str) {
-        if self.runs.get(run).is_some_and(|run| run.task.is_finished() || run.orders.is_closed()) {
+        if self
+            .runs
+            .get(run)
+            .is_some_and(|run| run.task.is_finished() || run.orders.is_closed())
+        {
             self.runs.remove(run);
         }
     }
@@ -291,7 +331,10 @@ fn link_config(config: &Config, epoch: Epoch, anchor: TimeAnchor) -> LinkConfig 
         capacity: Some(Capacity {
             runtimes: u32::try_from(config.runtimes.get()).unwrap_or(u32::MAX),
             sessions: config.sessions.unwrap_or_default(),
-            drivers: table::DRIVERS.iter().map(|form| form.name.to_owned()).collect(),
+            drivers: table::DRIVERS
+                .iter()
+                .map(|form| form.name.to_owned())
+                .collect(),
         }),
     };
     let policy = Policy {
@@ -301,5 +344,10 @@ fn link_config(config: &Config, epoch: Epoch, anchor: TimeAnchor) -> LinkConfig 
         give_up: config.give_up,
         jitter_seed: epoch.get(),
     };
-    LinkConfig { coordinator: config.coordinator.clone(), hello, policy, anchor }
+    LinkConfig {
+        coordinator: config.coordinator.clone(),
+        hello,
+        policy,
+        anchor,
+    }
 }

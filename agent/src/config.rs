@@ -37,7 +37,9 @@ pub struct Config {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The scheme decides on TLS, which is not built yet.
-    #[error("coordinator address `{url}` must begin with http://; TLS between agent and coordinator is not yet supported")]
+    #[error(
+        "coordinator address `{url}` must begin with http://; TLS between agent and coordinator is not yet supported"
+    )]
     Scheme {
         /// As given.
         url: Url,
@@ -49,7 +51,10 @@ pub enum ConfigError {
         url: Url,
     },
     /// More threads than make sense.
-    #[error("{given} runtimes are more than an agent may have ({})", limits::RUNTIMES)]
+    #[error(
+        "{given} runtimes are more than an agent may have ({})",
+        limits::RUNTIMES
+    )]
     Runtimes {
         /// As given.
         given: usize,
@@ -79,13 +84,19 @@ impl Config {
     /// A coordinator address that cannot be dialled, or too many runtimes.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.coordinator.scheme() != "http" {
-            return Err(ConfigError::Scheme { url: self.coordinator.clone() });
+            return Err(ConfigError::Scheme {
+                url: self.coordinator.clone(),
+            });
         }
         if self.coordinator.host_str().is_none_or(str::is_empty) {
-            return Err(ConfigError::Host { url: self.coordinator.clone() });
+            return Err(ConfigError::Host {
+                url: self.coordinator.clone(),
+            });
         }
         if self.runtimes.get() > limits::RUNTIMES {
-            return Err(ConfigError::Runtimes { given: self.runtimes.get() });
+            return Err(ConfigError::Runtimes {
+                given: self.runtimes.get(),
+            });
         }
         Ok(())
     }

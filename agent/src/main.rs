@@ -26,7 +26,12 @@ struct Args {
     #[arg(long, value_name = "URL", env = "TESTMESH_COORDINATOR")]
     coordinator: Url,
     /// Where this agent runs; latency is compared between sites.
-    #[arg(long, value_name = "NAME", env = "TESTMESH_SITE", default_value = "local")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TESTMESH_SITE",
+        default_value = "local"
+    )]
     site: Site,
     /// This agent's name, unique in the mesh. Default: the site, the host's name and the process id.
     #[arg(long, value_name = "NAME", env = "TESTMESH_AGENT_ID")]
@@ -52,7 +57,9 @@ struct Args {
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("a label has the form KEY=VALUE")?;
+    let (key, value) = text
+        .split_once('=')
+        .ok_or("a label has the form KEY=VALUE")?;
     if key.is_empty() {
         return Err("a label has the form KEY=VALUE".into());
     }
@@ -67,13 +74,21 @@ fn main() -> process::ExitCode {
         Err(error) => {
             // A reader that closed our output needs no message.
             let _ = error.print();
-            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Passed };
+            let code = if error.use_stderr() {
+                ExitCode::Usage
+            } else {
+                ExitCode::Passed
+            };
             return code.code().into();
         }
     };
     let code = match run(args) {
         Ok(()) => ExitCode::Passed,
-        Err(Failed { message, hint, code }) => {
+        Err(Failed {
+            message,
+            hint,
+            code,
+        }) => {
             let mut stderr = std::io::stderr().lock();
             let _ = writeln!(stderr, "error: {message}");
             if let Some(hint) = hint {
@@ -94,7 +109,11 @@ struct Failed {
 
 impl Failed {
     fn unexpected(error: &(dyn std::error::Error + 'static)) -> Self {
-        Self { message: Chain(error).to_string(), hint: None, code: ExitCode::Unexpected }
+        Self {
+            message: Chain(error).to_string(),
+            hint: None,
+            code: ExitCode::Unexpected,
+        }
     }
 }
 
@@ -102,25 +121,38 @@ impl From<AgentError> for Failed {
     fn from(error: AgentError) -> Self {
         let (code, hint) = match &error {
             AgentError::Config(_) => (ExitCode::Usage, None),
-            AgentError::Link(_) => {
-                (ExitCode::CoordinatorUnreachable, Some("start one with `testmesh serve`, or check --coordinator"))
-            }
+            AgentError::Link(_) => (
+                ExitCode::CoordinatorUnreachable,
+                Some("start one with `testmesh serve`, or check --coordinator"),
+            ),
             AgentError::Workers(_) | AgentError::Panicked(_) => (ExitCode::Unexpected, None),
         };
-        Self { message: Chain(&error).to_string(), hint, code }
+        Self {
+            message: Chain(&error).to_string(),
+            hint,
+            code,
+        }
     }
 }
 
 fn run(args: Args) -> Result<(), Failed> {
     if !args.allow_target.is_empty() || args.allow_commands {
-        let flag = if args.allow_commands { "--allow-commands" } else { "--allow-target" };
+        let flag = if args.allow_commands {
+            "--allow-commands"
+        } else {
+            "--allow-target"
+        };
         return Err(Failed {
             message: format!("{flag} is not yet supported by this build"),
             hint: Some("leave it out: plans can reach every target, and no command is ever run"),
             code: ExitCode::Usage,
         });
     }
-    let log_format = if args.log_json { LogFormat::Json } else { LogFormat::Text };
+    let log_format = if args.log_json {
+        LogFormat::Json
+    } else {
+        LogFormat::Text
+    };
     let config = config(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -132,12 +164,18 @@ fn run(args: Args) -> Result<(), Failed> {
 async fn serve(config: Config, format: LogFormat) -> Result<(), Failed> {
     let shutdown = Shutdown::new();
     let tasks = Tasks::new(shutdown.clone());
-    let settings = telemetry::Config { service: "testmesh-agent".into(), format, level: LogLevel::Info };
+    let settings = telemetry::Config {
+        service: "testmesh-agent".into(),
+        format,
+        level: LogLevel::Info,
+    };
     let telemetry = telemetry::init(&settings, &tasks).map_err(|error| Failed {
         code: ExitCode::Usage,
         ..Failed::unexpected(&error)
     })?;
-    shutdown.listen(&tasks).map_err(|error| Failed::unexpected(&error))?;
+    shutdown
+        .listen(&tasks)
+        .map_err(|error| Failed::unexpected(&error))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         protocol = testmesh_proto::PROTOCOL,
@@ -164,14 +202,26 @@ fn config(args: Args) -> Result<Config, Failed> {
     config.labels = args.labels.into_iter().collect::<BTreeMap<_, _>>();
     config.runtimes = args.runtimes.unwrap_or_else(|| default_runtimes(1));
     config.give_up = args.give_up.map(Duration::from_secs);
-    config.validate().map_err(|error| AgentError::Config(error).into()).map(|()| config)
+    config
+        .validate()
+        .map_err(|error| AgentError::Config(error).into())
+        .map(|()| config)
 }
 
 /// Unique enough: two processes of one host have different ids.
 fn default_id(site: &Site) -> Result<AgentId, Failed> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(24).collect();
-    let host = if host.is_empty() { "host".to_owned() } else { host };
+    let host: String = host
+        .trim()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .take(24)
+        .collect();
+    let host = if host.is_empty() {
+        "host".to_owned()
+    } else {
+        host
+    };
     let place: String = site.as_str().chars().take(24).collect();
     let name = format!("{place}-{host}-{}", process::id());
     name.parse().map_err(|error| Failed {

@@ -124,7 +124,8 @@ impl Reporter {
             return;
         }
         self.seq += 1;
-        let mut batch = BatchBuilder::new(&self.run, self.epoch, BatchSeq::new(self.seq), delta.second);
+        let mut batch =
+            BatchBuilder::new(&self.run, self.epoch, BatchSeq::new(self.seq), delta.second);
         self.add_vitals(&mut batch, delta.second);
         self.spool.push(fill(batch, delta, &self.catalog));
     }
@@ -137,8 +138,16 @@ impl Reporter {
         self.next_vitals = Some(second + 1);
         let vitals = self.vitals.read();
         batch.gauge(MetricId::AgentCpu, &LabelSet::EMPTY, second, vitals.cpu);
-        #[expect(clippy::cast_precision_loss, reason = "memory below 2^53 bytes is exact")]
-        batch.gauge(MetricId::AgentMemory, &LabelSet::EMPTY, second, vitals.memory as f64);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "memory below 2^53 bytes is exact"
+        )]
+        batch.gauge(
+            MetricId::AgentMemory,
+            &LabelSet::EMPTY,
+            second,
+            vitals.memory as f64,
+        );
     }
 }
 
@@ -147,17 +156,23 @@ fn fill(mut batch: BatchBuilder, delta: Delta, catalog: &Catalog) -> v1::Batch {
     let mut counters: Vec<_> = delta.counters.into_iter().collect();
     counters.sort_unstable_by_key(|(key, _)| *key);
     for ((second, id), value) in counters {
-        let Some(key) = catalog.counter_key(id) else { continue };
+        let Some(key) = catalog.counter_key(id) else {
+            continue;
+        };
         batch.counter(key.metric, &key.label_set(), second, value);
     }
     let mut trends: Vec<_> = delta.trends.into_iter().collect();
     trends.sort_unstable_by_key(|(key, _)| *key);
     for ((second, id), gained) in trends {
-        let Some(key) = catalog.trend_key(id) else { continue };
+        let Some(key) = catalog.trend_key(id) else {
+            continue;
+        };
         batch.trend(key.metric, &key.label_set(), second, &gained);
     }
     for (second, id, least) in delta.gauges {
-        let Some(key) = catalog.gauge_key(id) else { continue };
+        let Some(key) = catalog.gauge_key(id) else {
+            continue;
+        };
         #[expect(clippy::cast_precision_loss, reason = "no agent has 2^53 sessions")]
         batch.gauge(key.metric, &key.label_set(), second, least as f64);
     }
@@ -174,14 +189,35 @@ fn fill(mut batch: BatchBuilder, delta: Delta, catalog: &Catalog) -> v1::Batch {
         batch.rows(&group.scenario, &group.stage, &group.group, rows);
     }
     for stream in delta.streams {
-        let GroupKey { scenario, stage, group } = &stream.group;
+        let GroupKey {
+            scenario,
+            stage,
+            group,
+        } = &stream.group;
         let digest = Digest::from_u128(stream.digest);
-        batch.stream((scenario, stage, group), digest, stream.rows, SessionIndex::new(stream.session));
+        batch.stream(
+            (scenario, stage, group),
+            digest,
+            stream.rows,
+            SessionIndex::new(stream.session),
+        );
     }
-    delta.findings.into_iter().for_each(|one| batch.finding(finding(one)));
-    delta.slowest.into_iter().for_each(|one| batch.slow_session(slow_session(one)));
-    delta.in_flight.iter().for_each(|(scenario, sessions)| batch.in_flight(scenario, *sessions));
-    delta.losses.iter().for_each(|(what, count)| batch.loss(what, *count));
+    delta
+        .findings
+        .into_iter()
+        .for_each(|one| batch.finding(finding(one)));
+    delta
+        .slowest
+        .into_iter()
+        .for_each(|one| batch.slow_session(slow_session(one)));
+    delta
+        .in_flight
+        .iter()
+        .for_each(|(scenario, sessions)| batch.in_flight(scenario, *sessions));
+    delta
+        .losses
+        .iter()
+        .for_each(|(what, count)| batch.loss(what, *count));
     batch.build()
 }
 

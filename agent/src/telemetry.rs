@@ -30,7 +30,10 @@ impl Vitals {
     /// A reader that has not read yet. The quota is what the system grants this process, in whole cores.
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { last: None, cores: f64::from(u32::try_from(cores).unwrap_or(u32::MAX)) }
+        Self {
+            last: None,
+            cores: f64::from(u32::try_from(cores).unwrap_or(u32::MAX)),
+        }
     }
 
     /// Reads now. Where the system does not tell (it does on Linux), values are 0.
@@ -39,12 +42,17 @@ impl Vitals {
         let used = cpu_time().unwrap_or_default();
         let cpu = match self.last.replace((now, used)) {
             Some((before, then)) if now > before => {
-                let share = used.saturating_sub(then).as_secs_f64() / (now - before).as_secs_f64() / self.cores;
+                let share = used.saturating_sub(then).as_secs_f64()
+                    / (now - before).as_secs_f64()
+                    / self.cores;
                 share.clamp(0.0, 1.0)
             }
             _ => 0.0,
         };
-        Reading { cpu, memory: memory().unwrap_or_default() }
+        Reading {
+            cpu,
+            memory: memory().unwrap_or_default(),
+        }
     }
 }
 
@@ -59,7 +67,9 @@ fn cpu_time() -> Option<Duration> {
 
 fn memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }

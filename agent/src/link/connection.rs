@@ -98,8 +98,8 @@ pub struct Link {
 /// The gRPC stream in its stages.
 enum Connection {
     None,
-    Opening(BoxFuture<'static, Result<Open, Status>>),
-    Open(Open),
+    Opening(BoxFuture<'static, Result<Box<Open>, Status>>),
+    Open(Box<Open>),
 }
 
 struct Open {
@@ -120,7 +120,7 @@ impl std::fmt::Debug for Connection {
 /// What the loop woke up for.
 enum Woken {
     Tick,
-    Opened(Result<Open, Status>),
+    Opened(Result<Box<Open>, Status>),
     Received(Result<Option<CoordinatorMessage>, Status>),
     Send(Outgoing),
     Stop,
@@ -136,7 +136,16 @@ impl Link {
         offset: watch::Sender<OffsetEstimate>,
         vitals: Vitals,
     ) -> Self {
-        Self { config, outgoing, events, offset, vitals, stream: Connection::None, last_error: String::new(), refused: false }
+        Self {
+            config,
+            outgoing,
+            events,
+            offset,
+            vitals,
+            stream: Connection::None,
+            last_error: String::new(),
+            refused: false,
+        }
     }
 
     /// Keeps the link up until `stop`, or until it is refused or gives up. What was queued before `stop` is still sent if
@@ -171,8 +180,12 @@ impl Link {
 
     fn endpoint(&self) -> Result<Endpoint, LinkError> {
         let coordinator = &self.config.coordinator;
-        let endpoint = Endpoint::from_shared(coordinator.to_string())
-            .map_err(|source| LinkError::Address { coordinator: coordinator.clone(), source })?;
+        let endpoint = Endpoint::from_shared(coordinator.to_string()).map_err(|source| {
+            LinkError::Address {
+                coordinator: coordinator.clone(),
+                source,
+            }
+        })?;
         Ok(endpoint
             .connect_timeout(self.config.policy.answer_within)
             .tcp_nodelay(true)
@@ -254,13 +267,18 @@ impl Link {
         if !(hello.protocol_min..=hello.protocol_max).contains(&welcome.protocol) {
             self.last_error = format!(
                 "it speaks protocol {} (testmesh {}), this agent {} to {} (testmesh {})",
-                welcome.protocol, welcome.version, hello.protocol_min, hello.protocol_max, hello.version
+                welcome.protocol,
+                welcome.version,
+                hello.protocol_min,
+                hello.protocol_max,
+                hello.version
             );
             self.refused = true;
             return Event::Refused;
         }
         tracing::info!(coordinator = %self.config.coordinator, version = %welcome.version, "welcomed");
-        let at_least = |millis: u32, least: Duration| Duration::from_millis(u64::from(millis)).max(least);
+        let at_least =
+            |millis: u32, least: Duration| Duration::from_millis(u64::from(millis)).max(least);
         Event::Welcomed {
             heartbeat: at_least(welcome.heartbeat_ms, limits::HEARTBEAT_LEAST),
             lease: at_least(welcome.lease_ms, limits::LEASE_LEAST),
@@ -274,8 +292,12 @@ impl Link {
         };
         tracing::debug!(code = ?status.code(), error = %self.last_error, "link broke");
         match status.code() {
-            Code::FailedPrecondition | Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated
-            | Code::AlreadyExists | Code::Unimplemented => {
+            Code::FailedPrecondition
+            | Code::InvalidArgument
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::AlreadyExists
+            | Code::Unimplemented => {
                 self.refused = true;
                 Event::Refused
             }
@@ -285,7 +307,10 @@ impl Link {
 
     async fn perform(&mut self, action: Action, endpoint: &Endpoint) {
         match action {
-            Action::Dial => self.stream = Connection::Opening(dial(endpoint.clone(), self.config.hello.clone()).boxed()),
+            Action::Dial => {
+                self.stream =
+                    Connection::Opening(dial(endpoint.clone(), self.config.hello.clone()).boxed())
+            }
             // Hello was the stream's first message.
             Action::Greet | Action::Close => {}
             Action::Beat => self.beat().await,
@@ -311,15 +336,24 @@ impl Link {
         };
         self.send(Outgoing::Heartbeat(beat)).await;
         let sent_ns = self.config.anchor.unix_ns_now();
-        self.send(Outgoing::ClockProbe(ClockProbe { sent_ns })).await;
+        self.send(Outgoing::ClockProbe(ClockProbe { sent_ns }))
+            .await;
     }
 
     /// Sends on the open connection. Waits for the transport, but never beyond the time an answer may take: a coordinator
     /// that does not read is as good as gone, and the silence that follows ends the connection.
     async fn send(&mut self, message: Outgoing) {
-        let Connection::Open(open) = &self.stream else { return };
-        let message = AgentMessage { kind: Some(message) };
-        let sent = tokio::time::timeout(self.config.policy.answer_within, open.outgoing.send(message)).await;
+        let Connection::Open(open) = &self.stream else {
+            return;
+        };
+        let message = AgentMessage {
+            kind: Some(message),
+        };
+        let sent = tokio::time::timeout(
+            self.config.policy.answer_within,
+            open.outgoing.send(message),
+        )
+        .await;
         if !matches!(sent, Ok(Ok(()))) {
             tracing::debug!("a message could not be sent; it will be repeated after a reconnect");
         }
@@ -336,7 +370,11 @@ impl Link {
         while let Some(message) = self.outgoing.recv().await {
             self.send(message).await;
         }
-        if let Connection::Open(Open { mut incoming, outgoing }) = std::mem::replace(&mut self.stream, Connection::None) {
+        if let Connection::Open(open) = std::mem::replace(&mut self.stream, Connection::None) {
+            let Open {
+                mut incoming,
+                outgoing,
+            } = *open;
             drop(outgoing);
             let until_closed = async { while let Ok(Some(_)) = incoming.message().await {} };
             let _ = tokio::time::timeout(limits::FAREWELL, until_closed).await;
@@ -347,22 +385,39 @@ impl Link {
     fn closing_error(self) -> LinkError {
         let coordinator = self.config.coordinator;
         if self.refused {
-            return LinkError::Refused { coordinator, reason: self.last_error };
+            return LinkError::Refused {
+                coordinator,
+                reason: self.last_error,
+            };
         }
-        let last = if self.last_error.is_empty() { "no answer".into() } else { self.last_error };
+        let last = if self.last_error.is_empty() {
+            "no answer".into()
+        } else {
+            self.last_error
+        };
         LinkError::Unreachable { coordinator, last }
     }
 }
 
 /// Opens the connection and the stream on it, with Hello as its first message.
-async fn dial(endpoint: Endpoint, hello: Hello) -> Result<Open, Status> {
-    let channel = endpoint.connect().await.map_err(|error| Status::from_error(Box::new(error)))?;
+async fn dial(endpoint: Endpoint, hello: Hello) -> Result<Box<Open>, Status> {
+    let channel = endpoint
+        .connect()
+        .await
+        .map_err(|error| Status::from_error(Box::new(error)))?;
     let mut client = MeshClient::new(channel)
         .max_decoding_message_size(limits::LINK_MESSAGE_BYTES)
         .max_encoding_message_size(limits::LINK_MESSAGE_BYTES);
     let (outgoing, messages) = mpsc::channel(limits::LINK_QUEUE);
-    let first = AgentMessage { kind: Some(Outgoing::Hello(hello)) };
-    outgoing.try_send(first).map_err(|_| Status::internal("a new queue has room for its first message"))?;
-    let incoming = client.link(ReceiverStream::new(messages)).await?.into_inner();
-    Ok(Open { incoming, outgoing })
+    let first = AgentMessage {
+        kind: Some(Outgoing::Hello(hello)),
+    };
+    outgoing
+        .try_send(first)
+        .map_err(|_| Status::internal("a new queue has room for its first message"))?;
+    let incoming = client
+        .link(ReceiverStream::new(messages))
+        .await?
+        .into_inner();
+    Ok(Box::new(Open { incoming, outgoing }))
 }

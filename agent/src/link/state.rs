@@ -125,7 +125,15 @@ impl LinkState {
     /// A link that dials at once.
     pub fn new(policy: Policy, now: Instant) -> Self {
         let phase = Phase::Idle { dial_at: now };
-        Self { policy, phase, began: now, attempts: 0, terms: None, heard: now, expired: false }
+        Self {
+            policy,
+            phase,
+            began: now,
+            attempts: 0,
+            terms: None,
+            heard: now,
+            expired: false,
+        }
     }
 
     /// Where the link stands.
@@ -135,12 +143,16 @@ impl LinkState {
 
     /// When [`Event::Tick`] is next worth sending.
     pub fn wake_at(&self) -> Option<Instant> {
-        let lease = (!self.expired).then(|| self.terms.map(|terms| self.heard + terms.lease)).flatten();
+        let lease = (!self.expired)
+            .then(|| self.terms.map(|terms| self.heard + terms.lease))
+            .flatten();
         let silence = self.terms.map(|terms| self.heard + terms.lease / 2);
         let own = match self.phase {
             Phase::Idle { dial_at } => Some(dial_at),
             Phase::Dialing { until } | Phase::Greeting { until } => Some(until),
-            Phase::Connected { beat_at } => Some(silence.map_or(beat_at, |silence| silence.min(beat_at))),
+            Phase::Connected { beat_at } => {
+                Some(silence.map_or(beat_at, |silence| silence.min(beat_at)))
+            }
             Phase::Closed => return None,
         };
         [own, lease, self.gives_up_at()].into_iter().flatten().min()
@@ -153,7 +165,9 @@ impl LinkState {
             (Phase::Closed, _) => return actions,
             (_, Event::Refused) => self.close(&mut actions),
             (Phase::Dialing { .. }, Event::Dialled) => {
-                self.phase = Phase::Greeting { until: now + self.policy.answer_within };
+                self.phase = Phase::Greeting {
+                    until: now + self.policy.answer_within,
+                };
                 actions.push(Action::Greet);
             }
             (Phase::Greeting { .. }, Event::Welcomed { heartbeat, lease }) => {
@@ -165,7 +179,10 @@ impl LinkState {
                 actions.push(Action::AnnounceUp);
             }
             (Phase::Connected { .. }, Event::Heard) => self.hear(now),
-            (Phase::Dialing { .. } | Phase::Greeting { .. } | Phase::Connected { .. }, Event::Broke) => {
+            (
+                Phase::Dialing { .. } | Phase::Greeting { .. } | Phase::Connected { .. },
+                Event::Broke,
+            ) => {
                 self.hang_up(now, &mut actions);
             }
             _ => {}
@@ -180,23 +197,34 @@ impl LinkState {
         }
         match self.phase {
             Phase::Idle { dial_at } if now >= dial_at => {
-                self.phase = Phase::Dialing { until: now + self.policy.answer_within };
+                self.phase = Phase::Dialing {
+                    until: now + self.policy.answer_within,
+                };
                 actions.push(Action::Dial);
             }
-            Phase::Dialing { until } | Phase::Greeting { until } if now >= until => self.hang_up(now, actions),
+            Phase::Dialing { until } | Phase::Greeting { until } if now >= until => {
+                self.hang_up(now, actions)
+            }
             Phase::Connected { beat_at } => {
-                let terms = self.terms.expect("a connected link was welcomed with terms");
+                let terms = self
+                    .terms
+                    .expect("a connected link was welcomed with terms");
                 if now >= self.heard + terms.lease / 2 {
                     self.hang_up(now, actions);
                 } else if now >= beat_at {
-                    self.phase = Phase::Connected { beat_at: now + terms.heartbeat };
+                    self.phase = Phase::Connected {
+                        beat_at: now + terms.heartbeat,
+                    };
                     actions.push(Action::Beat);
                 }
             }
             _ => {}
         }
         let lease = self.terms.map(|terms| terms.lease);
-        if self.phase != Phase::Closed && !self.expired && lease.is_some_and(|lease| now >= self.heard + lease) {
+        if self.phase != Phase::Closed
+            && !self.expired
+            && lease.is_some_and(|lease| now >= self.heard + lease)
+        {
             self.expired = true;
             actions.push(Action::ExpireLease);
         }
@@ -212,7 +240,9 @@ impl LinkState {
         if matches!(self.phase, Phase::Connected { .. }) {
             actions.push(Action::AnnounceDown);
         }
-        self.phase = Phase::Idle { dial_at: now + self.backoff() };
+        self.phase = Phase::Idle {
+            dial_at: now + self.backoff(),
+        };
         self.attempts = self.attempts.saturating_add(1);
     }
 
@@ -233,9 +263,13 @@ impl LinkState {
 
     /// Between half and all of the doubled pause, by a number that only this agent and attempt have.
     fn backoff(&self) -> Duration {
-        let doubled = self.policy.backoff_first.saturating_mul(1 << self.attempts.min(16));
+        let doubled = self
+            .policy
+            .backoff_first
+            .saturating_mul(1 << self.attempts.min(16));
         let pause = doubled.min(self.policy.backoff_most);
-        let mixed = (self.policy.jitter_seed ^ u64::from(self.attempts)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.policy.jitter_seed ^ u64::from(self.attempts))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let share = u32::try_from(mixed >> 48).expect("16 bits are left");
         pause / 2 + pause / 2 * share / (1 << 16)
     }
@@ -260,7 +294,10 @@ mod tests {
     }
 
     fn welcomed() -> Event {
-        Event::Welcomed { heartbeat: SECOND, lease: SECOND * 10 }
+        Event::Welcomed {
+            heartbeat: SECOND,
+            lease: SECOND * 10,
+        }
     }
 
     /// Plays events at seconds after the start and compares the actions of each.
@@ -270,71 +307,97 @@ mod tests {
         let mut state = LinkState::new(policy, start);
         for (at, event, expected) in script {
             let actions = state.step(start + SECOND * u32::try_from(*at).unwrap(), *event);
-            assert_eq!(actions, *expected, "{event:?} at {at}s in {:?}", state.phase());
+            assert_eq!(
+                actions,
+                *expected,
+                "{event:?} at {at}s in {:?}",
+                state.phase()
+            );
         }
     }
 
     #[test]
     fn dials_greets_and_beats() {
-        check(policy(), &[
-            (0, Event::Tick, &[Action::Dial]),
-            (0, Event::Dialled, &[Action::Greet]),
-            (0, welcomed(), &[Action::AnnounceUp, Action::Beat]),
-            (1, Event::Heard, &[Action::Beat]),
-            (1, Event::Heard, &[]),
-        ]);
+        check(
+            policy(),
+            &[
+                (0, Event::Tick, &[Action::Dial]),
+                (0, Event::Dialled, &[Action::Greet]),
+                (0, welcomed(), &[Action::AnnounceUp, Action::Beat]),
+                (1, Event::Heard, &[Action::Beat]),
+                (1, Event::Heard, &[]),
+            ],
+        );
     }
 
     #[test]
     fn a_broken_link_is_dialled_again_and_the_lease_ends_once() {
-        check(policy(), &[
-            (0, Event::Tick, &[Action::Dial]),
-            (0, Event::Dialled, &[Action::Greet]),
-            (0, welcomed(), &[Action::AnnounceUp, Action::Beat]),
-            (2, Event::Broke, &[Action::HangUp, Action::AnnounceDown]),
-            (3, Event::Tick, &[Action::Dial]),
-            (3, Event::Broke, &[Action::HangUp]),
-            (10, Event::Tick, &[Action::Dial, Action::ExpireLease]),
-            (11, Event::Dialled, &[Action::Greet]),
-            (11, welcomed(), &[Action::AnnounceUp, Action::Beat]),
-        ]);
+        check(
+            policy(),
+            &[
+                (0, Event::Tick, &[Action::Dial]),
+                (0, Event::Dialled, &[Action::Greet]),
+                (0, welcomed(), &[Action::AnnounceUp, Action::Beat]),
+                (2, Event::Broke, &[Action::HangUp, Action::AnnounceDown]),
+                (3, Event::Tick, &[Action::Dial]),
+                (3, Event::Broke, &[Action::HangUp]),
+                (10, Event::Tick, &[Action::Dial, Action::ExpireLease]),
+                (11, Event::Dialled, &[Action::Greet]),
+                (11, welcomed(), &[Action::AnnounceUp, Action::Beat]),
+            ],
+        );
     }
 
     #[test]
     fn silence_for_half_a_lease_breaks_the_link() {
-        check(policy(), &[
-            (0, Event::Tick, &[Action::Dial]),
-            (0, Event::Dialled, &[Action::Greet]),
-            (0, welcomed(), &[Action::AnnounceUp, Action::Beat]),
-            (4, Event::Tick, &[Action::Beat]),
-            (5, Event::Tick, &[Action::HangUp, Action::AnnounceDown]),
-        ]);
+        check(
+            policy(),
+            &[
+                (0, Event::Tick, &[Action::Dial]),
+                (0, Event::Dialled, &[Action::Greet]),
+                (0, welcomed(), &[Action::AnnounceUp, Action::Beat]),
+                (4, Event::Tick, &[Action::Beat]),
+                (5, Event::Tick, &[Action::HangUp, Action::AnnounceDown]),
+            ],
+        );
     }
 
     #[test]
     fn answers_that_never_come_are_not_waited_for() {
-        check(policy(), &[
-            (0, Event::Tick, &[Action::Dial]),
-            (5, Event::Tick, &[Action::HangUp]),
-            (5, Event::Dialled, &[]),
-            (6, Event::Tick, &[Action::Dial]),
-            (7, Event::Dialled, &[Action::Greet]),
-            (12, Event::Tick, &[Action::HangUp]),
-        ]);
+        check(
+            policy(),
+            &[
+                (0, Event::Tick, &[Action::Dial]),
+                (5, Event::Tick, &[Action::HangUp]),
+                (5, Event::Dialled, &[]),
+                (6, Event::Tick, &[Action::Dial]),
+                (7, Event::Dialled, &[Action::Greet]),
+                (12, Event::Tick, &[Action::HangUp]),
+            ],
+        );
     }
 
     #[test]
     fn refusal_and_impatience_close_for_good() {
-        check(policy(), &[
-            (0, Event::Tick, &[Action::Dial]),
-            (0, Event::Refused, &[Action::HangUp, Action::Close]),
-            (9, Event::Tick, &[]),
-        ]);
-        check(Policy { give_up: Some(SECOND * 3), ..policy() }, &[
-            (0, Event::Tick, &[Action::Dial]),
-            (1, Event::Broke, &[Action::HangUp]),
-            (3, Event::Tick, &[Action::Close]),
-        ]);
+        check(
+            policy(),
+            &[
+                (0, Event::Tick, &[Action::Dial]),
+                (0, Event::Refused, &[Action::HangUp, Action::Close]),
+                (9, Event::Tick, &[]),
+            ],
+        );
+        check(
+            Policy {
+                give_up: Some(SECOND * 3),
+                ..policy()
+            },
+            &[
+                (0, Event::Tick, &[Action::Dial]),
+                (1, Event::Broke, &[Action::HangUp]),
+                (3, Event::Tick, &[Action::Close]),
+            ],
+        );
     }
 
     fn any_event() -> impl Strategy<Value = Event> {

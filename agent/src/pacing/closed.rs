@@ -26,7 +26,12 @@ pub struct Closed {
 impl Closed {
     /// Paces these users.
     pub fn new(load: schedule::Closed, users: impl IntoIterator<Item = u64>) -> Self {
-        let mut pacer = Self { load, planned: load.sessions.map(|_| 0), free: BinaryHeap::new(), started: HashMap::new() };
+        let mut pacer = Self {
+            load,
+            planned: load.sessions.map(|_| 0),
+            free: BinaryHeap::new(),
+            started: HashMap::new(),
+        };
         for user in users {
             let sessions = load.sessions_of(user);
             if let (Some(planned), Some(more)) = (&mut pacer.planned, sessions) {
@@ -58,18 +63,38 @@ impl Pacer for Closed {
                 return Pace::Until(at);
             }
             self.free.pop();
-            let started = self.started.get_mut(&user).expect("a free user has a count");
-            let session = self.load.session(user, *started).expect("a user without sessions left is not free");
+            let started = self
+                .started
+                .get_mut(&user)
+                .expect("a free user has a count");
+            let session = self
+                .load
+                .session(user, *started)
+                .expect("a user without sessions left is not free");
             *started += 1;
-            return Pace::Start(Planned { index: session.get(), virtual_user: user, at });
+            return Pace::Start(Planned {
+                index: session.get(),
+                virtual_user: user,
+                at,
+            });
         }
-        if self.started.is_empty() { Pace::Done } else { Pace::Held }
+        if self.started.is_empty() {
+            Pace::Done
+        } else {
+            Pace::Held
+        }
     }
 
     fn release(&mut self, freed: Freed) {
         let user = freed.virtual_user;
-        let Some(&started) = self.started.get(&user) else { return };
-        if self.load.sessions_of(user).is_some_and(|sessions| started >= sessions) {
+        let Some(&started) = self.started.get(&user) else {
+            return;
+        };
+        if self
+            .load
+            .sessions_of(user)
+            .is_some_and(|sessions| started >= sessions)
+        {
             self.started.remove(&user);
             return;
         }
@@ -93,7 +118,13 @@ mod tests {
 
     fn of(users: u32, until: UsersUntil, ramps: [Duration; 2]) -> schedule::Closed {
         let [ramp_up, ramp_down] = ramps;
-        let load = Load::VirtualUsers { users, until, ramp_up, ramp_down, pause: Duration::ZERO };
+        let load = Load::VirtualUsers {
+            users,
+            until,
+            ramp_up,
+            ramp_down,
+            pause: Duration::ZERO,
+        };
         schedule::Closed::of(&load, 1).unwrap()
     }
 
@@ -112,22 +143,57 @@ mod tests {
                 Pace::Done => return started,
             };
             let next_end = running.peek().map(|Reverse((ended, ..))| *ended);
-            let next = [wait, next_end].into_iter().flatten().min().expect("a held pacer has sessions running");
+            let next = [wait, next_end]
+                .into_iter()
+                .flatten()
+                .min()
+                .expect("a held pacer has sessions running");
             now = next.max(now);
-            while let Some(&Reverse((ended, began, virtual_user))) = running.peek().filter(|one| one.0.0 <= now) {
+            while let Some(&Reverse((ended, began, virtual_user))) =
+                running.peek().filter(|one| one.0.0 <= now)
+            {
                 running.pop();
-                pacer.release(Freed { virtual_user, started: began, ended, failed });
+                pacer.release(Freed {
+                    virtual_user,
+                    started: began,
+                    ended,
+                    failed,
+                });
             }
         }
     }
 
     #[test]
     fn users_start_over_the_ramp_and_stop_at_the_end() {
-        let load = of(4, UsersUntil::For(SECOND * 10), [SECOND * 4, Duration::ZERO]);
+        let load = of(
+            4,
+            UsersUntil::For(SECOND * 10),
+            [SECOND * 4, Duration::ZERO],
+        );
         let started = play(Closed::new(load, 0..4), SECOND * 3, false);
-        let at: Vec<_> = started.iter().map(|one| (one.at.as_secs(), one.index)).collect();
-        let expected = [(0, 0), (1, 1), (2, 2), (3, 4), (3, 3), (4, 5), (5, 6), (6, 8), (6, 7), (7, 9), (8, 10), (9, 12), (9, 11)];
-        let sorted = |mut list: Vec<(u64, u64)>| { list.sort_unstable(); list };
+        let at: Vec<_> = started
+            .iter()
+            .map(|one| (one.at.as_secs(), one.index))
+            .collect();
+        let expected = [
+            (0, 0),
+            (1, 1),
+            (2, 2),
+            (3, 4),
+            (3, 3),
+            (4, 5),
+            (5, 6),
+            (6, 8),
+            (6, 7),
+            (7, 9),
+            (8, 10),
+            (9, 12),
+            (9, 11),
+        ];
+        let sorted = |mut list: Vec<(u64, u64)>| {
+            list.sort_unstable();
+            list
+        };
         assert_eq!(sorted(at), sorted(expected.to_vec()));
     }
 
@@ -135,7 +201,12 @@ mod tests {
     fn users_end_over_the_ramp_down() {
         let load = of(2, UsersUntil::For(SECOND * 8), [Duration::ZERO, SECOND * 4]);
         let started = play(Closed::new(load, 0..2), SECOND, false);
-        let count = |user| started.iter().filter(|one| one.virtual_user == user).count();
+        let count = |user| {
+            started
+                .iter()
+                .filter(|one| one.virtual_user == user)
+                .count()
+        };
         assert_eq!((count(0), count(1)), (6, 8));
     }
 

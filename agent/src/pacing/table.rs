@@ -31,6 +31,12 @@ pub struct Paced {
 /// The pacer of a scenario on one worker; none if this build knows no pacer for its load model.
 pub fn for_scenario(load: &Load, share: &WorkerShare) -> Option<Paced> {
     let closed = schedule::Closed::of(load, share.part.agents)?;
-    let users = closed.own_users(&share.part).skip(share.worker).step_by(share.of);
-    Some(Paced { pacer: Box::new(Closed::new(closed, users)), end: closed.end })
+    let users = closed
+        .own_users(&share.part)
+        .skip(share.worker)
+        .step_by(share.of);
+    Some(Paced {
+        pacer: Box::new(Closed::new(closed, users)),
+        end: closed.end,
+    })
 }

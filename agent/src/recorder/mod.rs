@@ -25,5 +25,4 @@ pub use meter::{Outcome, StageMeter, StageSeries, outcome_word};
 pub(crate) use recording::nanos;
 pub use recording::{Recorder, RunClock};
 pub use slow::{SlowSession, SlowStage, Slowest};
-pub(crate) use witness::Rows;
 pub use witness::{GroupKey, RowWitness, SeenRow, SeenStream};

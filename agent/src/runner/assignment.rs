@@ -128,7 +128,9 @@ impl Assignment {
 
 impl Active {
     async fn work(mut self) {
-        self.say(Outgoing::Armed(Armed { run: self.own.run.clone() }));
+        self.say(Outgoing::Armed(Armed {
+            run: self.own.run.clone(),
+        }));
         loop {
             match self.wake().await {
                 Woken::Ordered(Some(order)) => self.obey(order).await,
@@ -152,7 +154,9 @@ impl Active {
         if !self.leaving || self.stage != Stage::Drained {
             return false;
         }
-        let leave_at = *self.leave_at.get_or_insert_with(|| Instant::now() + limits::LEAVING);
+        let leave_at = *self
+            .leave_at
+            .get_or_insert_with(|| Instant::now() + limits::LEAVING);
         (self.own.reporter.is_acknowledged() && self.queue.is_empty()) || Instant::now() >= leave_at
     }
 
@@ -185,7 +189,9 @@ impl Active {
                 let saves = Arc::new(parse_saves(&tear_down.saves));
                 self.command_first(RunCommand::TearDown { saves }).await;
             }
-            Order::Ack { epoch, seq } if epoch == self.own.epoch => self.own.reporter.acknowledge(seq),
+            Order::Ack { epoch, seq } if epoch == self.own.epoch => {
+                self.own.reporter.acknowledge(seq)
+            }
             Order::Ack { .. } => {}
         }
     }
@@ -197,10 +203,21 @@ impl Active {
         }
         let saves = Arc::new(parse_saves(&start.saves));
         let now = Instant::now();
-        let ours = self.own.offset.borrow().offset().map_or(start.at_ns, |clock| clock.ours(start.at_ns));
+        let ours = self
+            .own
+            .offset
+            .borrow()
+            .offset()
+            .map_or(start.at_ns, |clock| clock.ours(start.at_ns));
         let at = self.own.anchor.instant(ours).unwrap_or(now);
-        tracing::info!(run = self.own.run, in_ms = (at.saturating_duration_since(now)).as_millis(), "starting");
-        self.stage = Stage::Running { workers: self.own.workers.len() };
+        tracing::info!(
+            run = self.own.run,
+            in_ms = (at.saturating_duration_since(now)).as_millis(),
+            "starting"
+        );
+        self.stage = Stage::Running {
+            workers: self.own.workers.len(),
+        };
         self.own.reporter.started();
         self.command_all(&RunCommand::Start { at, saves }).await;
     }
@@ -227,7 +244,10 @@ impl Active {
             }
             RunEvent::TearDownDone(result) => {
                 self.own.reporter.report_all();
-                self.say(Outgoing::TearDownDone(TearDownDone { run, error: result.err().unwrap_or_default() }));
+                self.say(Outgoing::TearDownDone(TearDownDone {
+                    run,
+                    error: result.err().unwrap_or_default(),
+                }));
             }
             RunEvent::Drained { late } => {
                 self.late = self.late.max(late);
@@ -267,7 +287,9 @@ impl Active {
     /// Sends what there is room for: batches first, because what is said may count on them.
     fn send(&mut self) {
         while self.connected {
-            let Ok(permit) = self.own.out.try_reserve() else { return };
+            let Ok(permit) = self.own.out.try_reserve() else {
+                return;
+            };
             if let Some(batch) = self.own.reporter.batch_from(self.cursor) {
                 self.cursor = batch.seq + 1;
                 permit.send(Outgoing::Batch(batch.clone()));

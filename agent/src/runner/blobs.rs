@@ -54,7 +54,13 @@ pub struct Blobs {
 impl Blobs {
     /// Holds at most so many bytes.
     pub fn new(bound: usize) -> Self {
-        Self { bound, held: 0, whole: HashMap::new(), order: VecDeque::new(), coming: None }
+        Self {
+            bound,
+            held: 0,
+            whole: HashMap::new(),
+            order: VecDeque::new(),
+            coming: None,
+        }
     }
 
     /// The content of a blob that has arrived whole.
@@ -72,9 +78,15 @@ impl Blobs {
         if self.whole.contains_key(&digest) {
             return Ok(());
         }
-        let total = usize::try_from(chunk.total).ok().filter(|total| *total <= self.bound);
+        let total = usize::try_from(chunk.total)
+            .ok()
+            .filter(|total| *total <= self.bound);
         let Some(total) = total else {
-            return Err(BlobError::TooLarge { digest, total: chunk.total, bound: self.bound });
+            return Err(BlobError::TooLarge {
+                digest,
+                total: chunk.total,
+                bound: self.bound,
+            });
         };
         let mut content = match self.coming.take() {
             Some((coming, content)) if coming == digest && chunk.offset != 0 => content,
@@ -82,7 +94,11 @@ impl Blobs {
         };
         let have = content.len() as u64;
         if chunk.offset != have || content.len() + chunk.content.len() > total {
-            return Err(BlobError::Gap { digest, offset: chunk.offset, have });
+            return Err(BlobError::Gap {
+                digest,
+                offset: chunk.offset,
+                have,
+            });
         }
         content.extend_from_slice(&chunk.content);
         if content.len() < total {
@@ -103,7 +119,10 @@ impl Blobs {
         self.whole.insert(digest, content);
         while self.held > self.bound {
             let oldest = self.order.pop_front().expect("what is held is in order");
-            let content = self.whole.remove(&oldest).expect("what is in order is held");
+            let content = self
+                .whole
+                .remove(&oldest)
+                .expect("what is in order is held");
             self.held -= content.len();
         }
     }
@@ -144,11 +163,17 @@ mod tests {
     fn gaps_lies_and_giants_are_refused() {
         let mut blobs = Blobs::new(20);
         let parts = chunks(b"hello world", 4);
-        assert!(matches!(blobs.add(parts[1].clone()), Err(BlobError::Gap { .. })));
+        assert!(matches!(
+            blobs.add(parts[1].clone()),
+            Err(BlobError::Gap { .. })
+        ));
         let mut lie = chunks(b"abc", 3).remove(0);
         lie.content = b"abd".to_vec();
         assert!(matches!(blobs.add(lie), Err(BlobError::Digest { .. })));
-        let giant = BlobChunk { total: 21, ..parts[0].clone() };
+        let giant = BlobChunk {
+            total: 21,
+            ..parts[0].clone()
+        };
         assert!(matches!(blobs.add(giant), Err(BlobError::TooLarge { .. })));
     }
 
@@ -156,7 +181,9 @@ mod tests {
     fn the_oldest_blobs_make_room() {
         let mut blobs = Blobs::new(10);
         for content in [b"aaaaaa", b"bbbbbb"] {
-            chunks(content, 6).into_iter().for_each(|part| blobs.add(part).unwrap());
+            chunks(content, 6)
+                .into_iter()
+                .for_each(|part| blobs.add(part).unwrap());
         }
         assert_eq!(blobs.content(&Digest::of(b"aaaaaa").to_string()), None);
         assert!(blobs.content(&Digest::of(b"bbbbbb").to_string()).is_some());

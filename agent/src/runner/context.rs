@@ -40,7 +40,10 @@ impl RunFacts {
     /// The bottom of all scopes; `saves` is what setup saved.
     pub fn scope(&self, saves: &serde_json::Map<String, serde_json::Value>) -> Scope<'static> {
         let mut scope = Scope::root();
-        scope.set("vars", Value::from_json(&serde_json::Value::Object(self.plan.vars.clone())));
+        scope.set(
+            "vars",
+            Value::from_json(&serde_json::Value::Object(self.plan.vars.clone())),
+        );
         scope.set("secrets", self.secrets.value());
         scope.set_field("agent", "id", self.agent.as_str());
         scope.set_field("agent", "site", self.site.as_str());
@@ -54,6 +57,9 @@ impl RunFacts {
     }
 }
 
+/// Scenario and stage.
+type StageName = (Arc<str>, Arc<str>);
+
 /// What all sessions of a run share on one worker.
 #[derive(Debug)]
 pub struct RunContext {
@@ -66,14 +72,26 @@ pub struct RunContext {
     /// The worker's connections.
     pub connections: Connections,
     scope: RefCell<Rc<Scope<'static>>>,
-    series: RefCell<HashMap<(Arc<str>, Arc<str>), Rc<StageSeries>>>,
+    series: RefCell<HashMap<StageName, Rc<StageSeries>>>,
 }
 
 impl RunContext {
     /// A run without what setup saves.
-    pub fn new(facts: Arc<RunFacts>, recorder: Recorder, tracer: Tracer, connections: Connections) -> Self {
+    pub fn new(
+        facts: Arc<RunFacts>,
+        recorder: Recorder,
+        tracer: Tracer,
+        connections: Connections,
+    ) -> Self {
         let scope = RefCell::new(Rc::new(facts.scope(&serde_json::Map::new())));
-        Self { facts, recorder, tracer, connections, scope, series: RefCell::default() }
+        Self {
+            facts,
+            recorder,
+            tracer,
+            connections,
+            scope,
+            series: RefCell::default(),
+        }
     }
 
     /// Makes what setup saved visible to sessions that start from now on.
@@ -127,7 +145,11 @@ impl ScenarioContext {
             Part::Scenario(at) => plan.scenarios[at].name.as_str(),
             Part::TearDown => "teardown",
         };
-        Self { name: Arc::from(name), part, plan: Arc::clone(plan) }
+        Self {
+            name: Arc::from(name),
+            part,
+            plan: Arc::clone(plan),
+        }
     }
 
     /// The scenario of the plan, unless this is setup or teardown.
@@ -163,6 +185,7 @@ impl ScenarioContext {
     /// Whether its sessions belong into the run's own trace: there are few of them, and they are what the run does once.
     pub fn joins_run_trace(&self) -> bool {
         use testmesh_shared::plan::Load;
-        self.scenario().is_none_or(|scenario| matches!(scenario.load, Load::Once { per_agent: false }))
+        self.scenario()
+            .is_none_or(|scenario| matches!(scenario.load, Load::Once { per_agent: false }))
     }
 }

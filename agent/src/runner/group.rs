@@ -31,7 +31,8 @@ impl Rounds {
         match self {
             Self::Count(_) => Value::from(i64::try_from(round).unwrap_or(i64::MAX)),
             Self::Items(items) => {
-                let at = usize::try_from(round).expect("a round's number is below the number of items");
+                let at =
+                    usize::try_from(round).expect("a round's number is below the number of items");
                 items[at].clone()
             }
         }
@@ -71,7 +72,11 @@ impl Session<'_> {
             return Ok(());
         }
         if rounds.len() > limits::BRANCHES {
-            let message = format!("{} branches are more than the {} that run at once", rounds.len(), limits::BRANCHES);
+            let message = format!(
+                "{} branches are more than the {} that run at once",
+                rounds.len(),
+                limits::BRANCHES
+            );
             return Err(StageError::new(ErrorKind::Expectation, message));
         }
         let (below, rounds) = (&*scope, &rounds);
@@ -109,7 +114,9 @@ async fn all_or_first_error<B>(branches: impl Iterator<Item = B>) -> Result<Vec<
 where
     B: Future<Output = Result<Vec<Field>, StageError>>,
 {
-    let numbered = branches.enumerate().map(|(at, branch)| async move { (at, branch.await) });
+    let numbered = branches
+        .enumerate()
+        .map(|(at, branch)| async move { (at, branch.await) });
     let mut running: FuturesUnordered<_> = numbered.collect();
     let mut saved = Vec::new();
     while let Some((at, ended)) = running.next().await {
@@ -123,19 +130,32 @@ fn rounds(repeat: &Repeat, scope: &Scope<'_>) -> Result<Rounds, StageError> {
     let failed = |message: String| StageError::new(ErrorKind::Expectation, message);
     match &repeat.times {
         Times::Count(times) => {
-            let value = times.evaluate(scope).map_err(|error| failed(format!("times {error}")))?;
+            let value = times
+                .evaluate(scope)
+                .map_err(|error| failed(format!("times {error}")))?;
             let count = value.as_u64();
             count.map(Rounds::Count).ok_or_else(|| {
-                failed(format!("times `{}` gave {value}, not a number of 0 or more", times.source()))
+                failed(format!(
+                    "times `{}` gave {value}, not a number of 0 or more",
+                    times.source()
+                ))
             })
         }
         Times::Each(each) => {
-            let value = each.evaluate(scope).map_err(|error| failed(format!("each {error}")))?;
+            let value = each
+                .evaluate(scope)
+                .map_err(|error| failed(format!("each {error}")))?;
             let items = value.as_list().map(<[Value]>::to_vec);
             items.map(Rounds::Items).ok_or_else(|| {
-                failed(format!("each `{}` gave a {}, not a list", each.source(), value.type_name()))
+                failed(format!(
+                    "each `{}` gave a {}, not a list",
+                    each.source(),
+                    value.type_name()
+                ))
             })
         }
-        other => Err(super::session::defect(format!("this build cannot repeat by {other:?}"))),
+        other => Err(super::session::defect(format!(
+            "this build cannot repeat by {other:?}"
+        ))),
     }
 }

@@ -78,7 +78,11 @@ pub struct SessionPool {
 
 impl SessionPool {
     /// An empty pool for a scenario that promises so many sessions.
-    pub fn new(run: &Rc<RunContext>, scenario: &Rc<ScenarioContext>, promised: Option<u64>) -> Self {
+    pub fn new(
+        run: &Rc<RunContext>,
+        scenario: &Rc<ScenarioContext>,
+        promised: Option<u64>,
+    ) -> Self {
         let series = SessionSeries::new(&run.recorder, &scenario.name);
         if let Some(promised) = promised {
             run.recorder.count(series.planned, Instant::now(), promised);
@@ -114,12 +118,30 @@ impl SessionPool {
         recorder.started(&self.scenario.name);
         self.started += 1;
         let user = planned.virtual_user;
-        let connections = self.users.entry(user).or_insert_with(|| self.run.connections.for_virtual_user());
-        let start = SessionStart { index: planned.index, virtual_user: user, connections: connections.clone() };
-        let session =
-            session::run(Rc::clone(&self.run), Rc::clone(&self.scenario), start, self.interrupt.child_token());
+        let connections = self
+            .users
+            .entry(user)
+            .or_insert_with(|| self.run.connections.for_virtual_user());
+        let start = SessionStart {
+            index: planned.index,
+            virtual_user: user,
+            connections: connections.clone(),
+        };
+        let session = session::run(
+            Rc::clone(&self.run),
+            Rc::clone(&self.scenario),
+            start,
+            self.interrupt.child_token(),
+        );
         let task = self.running.spawn_local(session);
-        self.in_flight.insert(task.id(), InFlight { planned, planned_at, started: now });
+        self.in_flight.insert(
+            task.id(),
+            InFlight {
+                planned,
+                planned_at,
+                started: now,
+            },
+        );
     }
 
     /// Waits for a session to end and does its books; none if no session is in flight. Cancel safe.
@@ -135,8 +157,12 @@ impl SessionPool {
 
     /// No session will start any more: what was promised and did not start is said so.
     pub fn close(&self) {
-        let unstarted = self.promised.map_or(0, |promised| promised.saturating_sub(self.started));
-        self.run.recorder.count(self.series.unstarted, Instant::now(), unstarted);
+        let unstarted = self
+            .promised
+            .map_or(0, |promised| promised.saturating_sub(self.started));
+        self.run
+            .recorder
+            .count(self.series.unstarted, Instant::now(), unstarted);
     }
 
     fn book(&mut self, ended: Result<(Id, SessionEnd), JoinError>) -> Freed {
@@ -148,7 +174,10 @@ impl SessionPool {
                 (error.id(), Ending::Failed, now)
             }
         };
-        let flight = self.in_flight.remove(&id).expect("every task of the pool is in flight until it is booked");
+        let flight = self
+            .in_flight
+            .remove(&id)
+            .expect("every task of the pool is in flight until it is booked");
         let (recorder, series) = (&self.run.recorder, &self.series);
         let counter = match ending {
             Ending::Passed => series.passed,
@@ -156,8 +185,16 @@ impl SessionPool {
             Ending::Interrupted => series.interrupted,
         };
         recorder.count(counter, flight.started, 1);
-        recorder.observe(series.duration, flight.started, last_stage_ended - flight.started);
-        recorder.observe(series.response, flight.started, last_stage_ended.saturating_duration_since(flight.planned_at));
+        recorder.observe(
+            series.duration,
+            flight.started,
+            last_stage_ended - flight.started,
+        );
+        recorder.observe(
+            series.response,
+            flight.started,
+            last_stage_ended.saturating_duration_since(flight.planned_at),
+        );
         recorder.close(series.active, now);
         recorder.ended(&self.scenario.name);
         let clock = recorder.clock();

@@ -84,14 +84,32 @@ impl Preparation {
         orders: mpsc::Receiver<Order>,
         tasks: Tasks,
     ) -> Self {
-        let files = prepare.files.iter().map(|file| (file.path.clone(), blobs.content(&file.digest)));
-        let content = Content { plan: blobs.content(&prepare.plan_digest), files: files.collect() };
-        Self { shared, prepare, content, orders, tasks }
+        let files = prepare
+            .files
+            .iter()
+            .map(|file| (file.path.clone(), blobs.content(&file.digest)));
+        let content = Content {
+            plan: blobs.content(&prepare.plan_digest),
+            files: files.collect(),
+        };
+        Self {
+            shared,
+            prepare,
+            content,
+            orders,
+            tasks,
+        }
     }
 
     /// Prepares, arms, and runs until the run is released; or refuses.
     pub async fn run(self) {
-        let Self { shared, prepare, content, orders, tasks } = self;
+        let Self {
+            shared,
+            prepare,
+            content,
+            orders,
+            tasks,
+        } = self;
         let run = prepare.run.clone();
         let config = Arc::clone(&shared.config);
         // Reading a plan compiles its protos and expressions: not on the thread that answers heartbeats.
@@ -102,12 +120,25 @@ impl Preparation {
         let refused = match reading.await {
             Ok((Ok(ready), prepare)) => match arm(&shared, &prepare, ready, orders).await {
                 Ok(assignment) => return assignment.run().await,
-                Err(reason) => Refused { run, reason, problems: Vec::new() },
+                Err(reason) => Refused {
+                    run,
+                    reason,
+                    problems: Vec::new(),
+                },
             },
             Ok((Err(refused), _)) => refused,
-            Err(_) => Refused { run, reason: "reading the plan panicked".into(), problems: Vec::new() },
+            Err(_) => Refused {
+                run,
+                reason: "reading the plan panicked".into(),
+                problems: Vec::new(),
+            },
         };
-        tracing::warn!(run = refused.run, reason = refused.reason, problems = refused.problems.len(), "refused");
+        tracing::warn!(
+            run = refused.run,
+            reason = refused.reason,
+            problems = refused.problems.len(),
+            "refused"
+        );
         // Without a coordinator there is nobody to refuse.
         let _ = shared.out.send(Outgoing::Refused(refused)).await;
     }
@@ -121,12 +152,27 @@ struct Ready {
 }
 
 fn read(prepare: &Prepare, content: &Content, config: &Config) -> Result<Ready, Refused> {
-    let refuse = |reason: String| Refused { run: prepare.run.clone(), reason, problems: Vec::new() };
-    let text = content.plan.as_ref().ok_or_else(|| refuse("the plan's text did not arrive before Prepare".into()))?;
-    let text = std::str::from_utf8(text).map_err(|_| refuse("the plan is not UTF-8 text".into()))?;
+    let refuse = |reason: String| Refused {
+        run: prepare.run.clone(),
+        reason,
+        problems: Vec::new(),
+    };
+    let text = content
+        .plan
+        .as_ref()
+        .ok_or_else(|| refuse("the plan's text did not arrive before Prepare".into()))?;
+    let text =
+        std::str::from_utf8(text).map_err(|_| refuse("the plan is not UTF-8 text".into()))?;
     let vars = overrides(&prepare.vars).map_err(refuse)?;
-    let run: RunId = prepare.run.parse().map_err(|error| refuse(format!("not a run's id: {error}")))?;
-    let source = Source { name: &prepare.plan_file, text, files: content };
+    let run: RunId = prepare
+        .run
+        .parse()
+        .map_err(|error| refuse(format!("not a run's id: {error}")))?;
+    let source = Source {
+        name: &prepare.plan_file,
+        text,
+        files: content,
+    };
     let (plan, _notes) = plan::load(source, &vars, DRIVERS).map_err(|problems| Refused {
         problems: problems.iter().map(wire_problem).collect(),
         ..refuse(format!("the plan has {} problems", problems.len()))
@@ -141,7 +187,10 @@ fn read(prepare: &Prepare, content: &Content, config: &Config) -> Result<Ready, 
         site: config.site.clone(),
         secrets,
     };
-    Ok(Ready { facts: Arc::new(facts), shares })
+    Ok(Ready {
+        facts: Arc::new(facts),
+        shares,
+    })
 }
 
 /// A JSON object of names and values in YAML.
@@ -150,9 +199,11 @@ fn overrides(json: &str) -> Result<VarOverrides, String> {
     if json.is_empty() {
         return Ok(overrides);
     }
-    let values: std::collections::BTreeMap<String, String> =
-        serde_json::from_str(json).map_err(|error| format!("the variables cannot be read: {error}"))?;
-    values.into_iter().for_each(|(name, value)| overrides.set(name, value));
+    let values: std::collections::BTreeMap<String, String> = serde_json::from_str(json)
+        .map_err(|error| format!("the variables cannot be read: {error}"))?;
+    values
+        .into_iter()
+        .for_each(|(name, value)| overrides.set(name, value));
     Ok(overrides)
 }
 
@@ -160,15 +211,23 @@ fn overrides(json: &str) -> Result<VarOverrides, String> {
 fn shares(prepare: &Prepare, plan: &Plan) -> Result<Vec<Option<Share>>, String> {
     let known = |name: &str| plan.scenarios.iter().any(|scenario| scenario.name == name);
     if let Some(unknown) = prepare.shares.iter().find(|share| !known(&share.scenario)) {
-        return Err(format!("a share names the scenario `{}`, which the plan does not have", unknown.scenario));
+        return Err(format!(
+            "a share names the scenario `{}`, which the plan does not have",
+            unknown.scenario
+        ));
     }
     let share = |name: &str| {
         let given = prepare.shares.iter().find(|share| share.scenario == name);
         let given = given.filter(|share| !share.offsets.is_empty());
         let share = given.map(from_proto::share);
-        share.transpose().map_err(|error| format!("the share of scenario `{name}` is none: {error}"))
+        share
+            .transpose()
+            .map_err(|error| format!("the share of scenario `{name}` is none: {error}"))
     };
-    plan.scenarios.iter().map(|scenario| share(&scenario.name)).collect()
+    plan.scenarios
+        .iter()
+        .map(|scenario| share(&scenario.name))
+        .collect()
 }
 
 /// From the configuration, the environment (`TESTMESH_SECRET_NAME`), or a file that it names (`TESTMESH_SECRET_NAME_FILE`).
@@ -183,12 +242,24 @@ fn secrets(plan: &Plan, config: &Config) -> Result<Secrets, String> {
         }
         match std::env::var(format!("{variable}_FILE")) {
             Ok(path) => std::fs::read_to_string(&path)
-                .map(|value| (name.clone(), value.trim_end_matches(['\r', '\n']).to_owned()))
+                .map(|value| {
+                    (
+                        name.clone(),
+                        value.trim_end_matches(['\r', '\n']).to_owned(),
+                    )
+                })
                 .map_err(|error| format!("secret `{name}` cannot be read from {path}: {error}")),
-            Err(_) => Err(format!("secret `{name}` is not set on agent {}: set {variable} there", config.id)),
+            Err(_) => Err(format!(
+                "secret `{name}` is not set on agent {}: set {variable} there",
+                config.id
+            )),
         }
     };
-    plan.secrets.iter().map(value).collect::<Result<_, _>>().map(Secrets::new)
+    plan.secrets
+        .iter()
+        .map(value)
+        .collect::<Result<_, _>>()
+        .map(Secrets::new)
 }
 
 fn wire_problem(problem: &Problem) -> WireProblem {

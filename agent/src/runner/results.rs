@@ -45,15 +45,23 @@ fn headers(headers: &[(Box<str>, Box<str>)]) -> Value {
             None => joined.push((name.to_string(), value.to_string())),
         }
     }
-    Value::map(joined.into_iter().map(|(name, value)| (name, Value::from(value))))
+    Value::map(
+        joined
+            .into_iter()
+            .map(|(name, value)| (name, Value::from(value))),
+    )
 }
 
 fn structured(body: &Body) -> Result<Value, String> {
     match body {
         Body::None => Err("is empty".into()),
         Body::Bytes(bytes) if bytes.is_empty() => Err("is empty".into()),
-        Body::Bytes(bytes) => Value::from_json_slice(bytes).map_err(|error| format!("is not JSON: {error}")),
-        Body::Message(message) => message.to_value().map_err(|error| format!("cannot be decoded: {error}")),
+        Body::Bytes(bytes) => {
+            Value::from_json_slice(bytes).map_err(|error| format!("is not JSON: {error}"))
+        }
+        Body::Message(message) => message
+            .to_value()
+            .map_err(|error| format!("cannot be decoded: {error}")),
     }
 }
 
@@ -75,8 +83,16 @@ fn summary(stream: &StreamResults) -> Result<Value, String> {
         ("duration", Value::from(stream.duration.as_secs_f64())),
     ];
     if stream.messages > 0 {
-        entries.push(("first", structured(&stream.first).map_err(|reason| format!("has a first message that {reason}"))?));
-        entries.push(("last", structured(&stream.last).map_err(|reason| format!("has a last message that {reason}"))?));
+        entries.push((
+            "first",
+            structured(&stream.first)
+                .map_err(|reason| format!("has a first message that {reason}"))?,
+        ));
+        entries.push((
+            "last",
+            structured(&stream.last)
+                .map_err(|reason| format!("has a last message that {reason}"))?,
+        ));
     }
     if let Some(status) = stream.status {
         entries.push(("status", Value::from(status)));

@@ -12,13 +12,18 @@ pub(super) fn applies(retry: &Retry, error: &StageError) -> bool {
     retry.on.iter().any(|on| match on {
         RetryOn::Error(kind) => *kind == error.kind,
         RetryOn::Status(status) => error.status == Some(*status),
-        RetryOn::StatusName(name) => error.status.is_some_and(|status| grpc_name(status) == Some(name)),
+        RetryOn::StatusName(name) => error
+            .status
+            .is_some_and(|status| grpc_name(status) == Some(name)),
     })
 }
 
 /// Whether no complete answer came: in `until`, *not yet*.
 pub(super) fn is_transport(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Refused | ErrorKind::Unavailable | ErrorKind::Reset | ErrorKind::Timeout)
+    matches!(
+        kind,
+        ErrorKind::Refused | ErrorKind::Unavailable | ErrorKind::Reset | ErrorKind::Timeout
+    )
 }
 
 /// The name of a gRPC status as plans write it. HTTP statuses are all greater.
@@ -53,6 +58,9 @@ mod tests {
     fn statuses_are_known_by_name() {
         assert_eq!(grpc_name(8), Some("resource_exhausted"));
         assert_eq!(grpc_name(16), Some("unauthenticated"));
-        assert_eq!((grpc_name(17), grpc_name(-1), grpc_name(503)), (None, None, None));
+        assert_eq!(
+            (grpc_name(17), grpc_name(-1), grpc_name(503)),
+            (None, None, None)
+        );
     }
 }

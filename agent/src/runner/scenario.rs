@@ -69,7 +69,7 @@ impl ScenarioLoop {
                 Pace::Start(planned) => {
                     self.pool.start(planned, self.start + planned.at);
                     burst += 1;
-                    if burst % limits::BURST_WITHOUT_YIELD == 0 {
+                    if burst.is_multiple_of(limits::BURST_WITHOUT_YIELD) {
                         tokio::task::yield_now().await;
                     }
                 }
@@ -98,7 +98,11 @@ impl ScenarioLoop {
 
     /// The strongest word so far, and when it came. A worker that is gone can say nothing: sessions are cut.
     fn hear(&self, asked: Option<(Stop, Duration)>, now: Duration) -> Option<(Stop, Duration)> {
-        let stop = if self.stop.has_changed().is_err() { Stop::Abort } else { *self.stop.borrow() };
+        let stop = if self.stop.has_changed().is_err() {
+            Stop::Abort
+        } else {
+            *self.stop.borrow()
+        };
         match asked {
             Some((before, _)) if before >= stop => asked,
             _ if stop == Stop::No => asked,

@@ -96,7 +96,9 @@ pub async fn run(
         scenario: &scenario,
         index: start.index,
         connections: start.connections.for_session(),
-        trace: run.tracer.session(&scenario.name, start.index, scenario.joins_run_trace()),
+        trace: run
+            .tracer
+            .session(&scenario.name, start.index, scenario.joins_run_trace()),
         run_started: run.recorder.clock().started_at().unwrap_or(started),
         failed: Cell::new(false),
     };
@@ -119,14 +121,25 @@ pub async fn run(
     let saves = session.saves(scope);
     session.tell(&start, ending, started, ended);
     let error = error.map(|error| run.facts.secrets.mask(&error).into_owned());
-    SessionEnd { ending, started, ended, saves, error }
+    SessionEnd {
+        ending,
+        started,
+        ended,
+        saves,
+        error,
+    }
 }
 
 impl Session<'_> {
     /// Says who the session is, to its expressions.
     fn enter(&self, scope: &mut Scope<'_>, virtual_user: u64) {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let seeds = self.run.facts.seeds().child(&self.scenario.name).child_index(self.index);
+        let seeds = self
+            .run
+            .facts
+            .seeds()
+            .child(&self.scenario.name)
+            .child_index(self.index);
         scope.set_random(Arc::new(Random::new(seeds.number())));
         if self.scenario.scenario().is_some() {
             scope.set_field("session", "id", self.name());
@@ -159,15 +172,38 @@ impl Session<'_> {
         if let Some(error) = error {
             let recorder = &self.run.recorder;
             let scenario = ("scenario", &*self.scenario.name);
-            recorder.count(recorder.counter(MetricId::CleanupFailed, &[scenario]), started, 1);
-            self.find("cleanup_failed", Severity::Warning, "", &format!("cleanup failed: {error}"), "");
+            recorder.count(
+                recorder.counter(MetricId::CleanupFailed, &[scenario]),
+                started,
+                1,
+            );
+            self.find(
+                "cleanup_failed",
+                Severity::Warning,
+                "",
+                &format!("cleanup failed: {error}"),
+                "",
+            );
         }
     }
 
     /// Reports a finding of this session, masked and bounded.
-    pub(super) fn find(&self, code: &'static str, severity: Severity, stage: &str, message: &str, detail: &str) {
-        let masked = |text: &str, limit| bounded(self.run.facts.secrets.mask(text).into_owned(), limit);
-        let key = FindingKey { severity, code, scenario: self.scenario.name.to_string(), stage: stage.to_owned() };
+    pub(super) fn find(
+        &self,
+        code: &'static str,
+        severity: Severity,
+        stage: &str,
+        message: &str,
+        detail: &str,
+    ) {
+        let masked =
+            |text: &str, limit| bounded(self.run.facts.secrets.mask(text).into_owned(), limit);
+        let key = FindingKey {
+            severity,
+            code,
+            scenario: self.scenario.name.to_string(),
+            stage: stage.to_owned(),
+        };
         self.run.recorder.finding(Finding {
             key,
             message: masked(message, limits::FINDING_MESSAGE),
@@ -182,8 +218,13 @@ impl Session<'_> {
     /// What the session saved, without what every session has.
     fn saves(&self, scope: Scope<'_>) -> serde_json::Map<String, serde_json::Value> {
         let into = self.scenario.saves_into();
-        let fields = scope.into_fields().into_iter().filter(|field| field.of == into);
-        fields.map(|field| (field.name.into_owned(), field.value.to_json())).collect()
+        let fields = scope
+            .into_fields()
+            .into_iter()
+            .filter(|field| field.of == into);
+        fields
+            .map(|field| (field.name.into_owned(), field.value.to_json()))
+            .collect()
     }
 
     /// The slowest sessions and the trace.
@@ -207,7 +248,14 @@ impl Session<'_> {
             ended,
             outcome: ending.as_str(),
         };
-        let lost = self.run.tracer.end(self.trace, &span, TraceEnding { failed: ending == Ending::Failed, slow });
+        let lost = self.run.tracer.end(
+            self.trace,
+            &span,
+            TraceEnding {
+                failed: ending == Ending::Failed,
+                slow,
+            },
+        );
         recorder.loss("spans", lost);
     }
 
@@ -228,7 +276,9 @@ impl Session<'_> {
 
 /// Its stages' own time-outs, and some for those that have none: cleanup ends, whatever the server does.
 fn cleanup_bound(stages: &[Stage]) -> Duration {
-    let stages = stages.iter().map(|stage| stage.timeout.unwrap_or(limits::CLEANUP_STAGE));
+    let stages = stages
+        .iter()
+        .map(|stage| stage.timeout.unwrap_or(limits::CLEANUP_STAGE));
     stages.fold(limits::CLEANUP_SLACK, Duration::saturating_add)
 }
 

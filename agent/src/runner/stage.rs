@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::SpanId;
@@ -46,12 +47,16 @@ impl Session<'_> {
         }
         let running = Running::begin(self, stage, parent);
         let tries = async {
-            applies.map_err(|error| StageError::new(ErrorKind::Expectation, format!("when {error}")))?;
+            applies.map_err(|error| {
+                StageError::new(ErrorKind::Expectation, format!("when {error}"))
+            })?;
             self.tries(stage, scope, &running).await
         };
         let result = match stage.timeout {
             None => tries.await,
-            Some(limit) => timeout(limit, tries).await.unwrap_or_else(|_| Err(running.timed_out(limit))),
+            Some(limit) => timeout(limit, tries)
+                .await
+                .unwrap_or_else(|_| Err(running.timed_out(limit))),
         };
         running.end(&result);
         match (result, stage.on_failure) {
@@ -64,7 +69,12 @@ impl Session<'_> {
     }
 
     /// Tries, polls and tries again, as the plan says.
-    async fn tries(&self, stage: &Stage, scope: &mut Scope<'_>, running: &Running<'_>) -> Result<(), StageError> {
+    async fn tries(
+        &self,
+        stage: &Stage,
+        scope: &mut Scope<'_>,
+        running: &Running<'_>,
+    ) -> Result<(), StageError> {
         let mut failures = 0;
         loop {
             let began = Instant::now();
@@ -75,13 +85,18 @@ impl Session<'_> {
                 }
                 Try::NotYet(reason) => {
                     running.polled(reason);
-                    let every = stage.until.as_ref().map_or(Duration::ZERO, |until| until.every);
+                    let every = stage
+                        .until
+                        .as_ref()
+                        .map_or(Duration::ZERO, |until| until.every);
                     sleep_until(began + every).await;
                 }
                 Try::Failed(error) => {
                     failures += 1;
                     match &stage.retry {
-                        Some(retry) if failures < retry.attempts && retry::applies(retry, &error) => {
+                        Some(retry)
+                            if failures < retry.attempts && retry::applies(retry, &error) =>
+                        {
                             running.retried(error);
                             sleep(retry.backoff).await;
                         }
@@ -100,21 +115,25 @@ impl Session<'_> {
         let done = match stage.attempt_timeout {
             None => act.await,
             Some(limit) => timeout(limit, act).await.unwrap_or_else(|_| {
-                Err(StageError::new(ErrorKind::Timeout, format!("no answer within {limit:?} (attempt_timeout)")))
+                Err(StageError::new(
+                    ErrorKind::Timeout,
+                    format!("no answer within {limit:?} (attempt_timeout)"),
+                ))
             }),
         };
         let took = began.elapsed();
         let outcome = match done {
             Ok(results) => judge(stage, scope, &results, took, self.scenario.saves_into()),
-            Err(error) if stage.until.is_some() && retry::is_transport(error.kind) => Try::NotYet(error),
+            Err(error) if stage.until.is_some() && retry::is_transport(error.kind) => {
+                Try::NotYet(error)
+            }
             Err(error) => Try::Failed(error),
         };
         let kind = match &outcome {
             Try::Passed(_) => None,
             // A poll that got its answer has done its work.
-            Try::NotYet(error) | Try::Failed(error) => Some(error.kind).filter(|kind| {
-                matches!(outcome, Try::Failed(_)) || retry::is_transport(*kind)
-            }),
+            Try::NotYet(error) | Try::Failed(error) => Some(error.kind)
+                .filter(|kind| matches!(outcome, Try::Failed(_)) || retry::is_transport(*kind)),
         };
         meter.end(kind);
         running.try_ends(kind);
@@ -130,9 +149,13 @@ impl Session<'_> {
         running: &Running<'_>,
     ) -> Result<Results, StageError> {
         match &stage.action {
-            Action::Drive { form, stage: drives } => {
+            Action::Drive {
+                form,
+                stage: drives,
+            } => {
                 let driver = drives.as_any().downcast_ref::<Drives>();
-                let driver = driver.ok_or_else(|| defect(format!("`{form}` was read but cannot be run")))?;
+                let driver =
+                    driver.ok_or_else(|| defect(format!("`{form}` was read but cannot be run")))?;
                 let attempt = Attempt {
                     stage,
                     scope,
@@ -144,21 +167,30 @@ impl Session<'_> {
                 };
                 driver.0.run(&attempt).await
             }
-            Action::Repeat(repeat) => {
-                self.repeat(repeat, scope, running.span).await.map(|()| Results::default())
-            }
-            Action::Parallel(stages) => {
-                self.parallel(stages, scope, running.span).await.map(|()| Results::default())
-            }
+            Action::Repeat(repeat) => self
+                .repeat(repeat, scope, running.span)
+                .await
+                .map(|()| Results::default()),
+            Action::Parallel(stages) => self
+                .parallel(stages, scope, running.span)
+                .await
+                .map(|()| Results::default()),
             other => Err(defect(format!("this build cannot run {other:?}"))),
         }
     }
 }
 
 /// Holds the results of a try against the stage's expressions, and evaluates what it saves.
-fn judge(stage: &Stage, scope: &Scope<'_>, results: &Results, took: Duration, saves_into: &'static str) -> Try {
+fn judge(
+    stage: &Stage,
+    scope: &Scope<'_>,
+    results: &Results,
+    took: Duration,
+    saves_into: &'static str,
+) -> Try {
     let failed = |message: String| {
-        let error = StageError::new(ErrorKind::Expectation, message).with_evidence(results.evidence());
+        let error =
+            StageError::new(ErrorKind::Expectation, message).with_evidence(results.evidence());
         match results.status {
             Some(status) => error.with_status(status),
             None => error,
@@ -172,7 +204,12 @@ fn judge(stage: &Stage, scope: &Scope<'_>, results: &Results, took: Duration, sa
     if let Some(until) = &stage.until {
         match until.expr.holds(&layer) {
             Ok(true) => {}
-            Ok(false) => return Try::NotYet(failed(format!("`{}` was not yet true", until.expr.source()))),
+            Ok(false) => {
+                return Try::NotYet(failed(format!(
+                    "`{}` was not yet true",
+                    until.expr.source()
+                )));
+            }
             // A server that is coming up may well answer something else first.
             Err(error) => return Try::NotYet(failed(format!("until {error}"))),
         }
@@ -219,7 +256,9 @@ impl<'s> Running<'s> {
             started: Instant::now(),
             span,
             parent,
-            traceparent: session.trace.traceparent(span, session.run.tracer.sampled()),
+            traceparent: session
+                .trace
+                .traceparent(span, session.run.tracer.sampled()),
             tries: Cell::new(0),
             trying_since: Cell::new(None),
             last: RefCell::new(None),
@@ -268,10 +307,13 @@ impl<'s> Running<'s> {
         let error = result.as_ref().err();
         let outcome = error.map(|error| error.kind);
         self.try_ends(outcome);
-        self.series.duration(self.started, self.started.elapsed(), outcome);
+        self.series
+            .duration(self.started, self.started.elapsed(), outcome);
         // A group fails because of a stage in it, which has been counted and told.
         let is_group = !matches!(self.stage.action, Action::Drive { .. });
-        let told = is_group && outcome != Some(ErrorKind::Timeout) && outcome != Some(ErrorKind::Expectation);
+        let told = is_group
+            && outcome != Some(ErrorKind::Timeout)
+            && outcome != Some(ErrorKind::Expectation);
         if let Some(error) = error.filter(|_| !told) {
             self.series.error(self.started, error.kind);
             self.tell(error);
@@ -283,15 +325,23 @@ impl<'s> Running<'s> {
         let code = error.code.unwrap_or(error.kind.as_str());
         let message = format!("stage `{}`: {error}", self.stage.name);
         let detail = error.evidence.as_deref().map(show).unwrap_or_default();
-        self.session.find(code, Severity::Error, &self.stage.name, &message, &detail);
+        self.session
+            .find(code, Severity::Error, &self.stage.name, &message, &detail);
     }
 
     fn close_span(&self, outcome: Outcome, error: Option<&StageError>) {
-        let mask = |error: &StageError| self.session.run.facts.secrets.mask(&error.to_string()).into_owned();
+        let mask = |error: &StageError| {
+            self.session
+                .run
+                .facts
+                .secrets
+                .mask(&error.to_string())
+                .into_owned()
+        };
         self.session.trace.ended(StageSpan {
             id: self.span,
             parent: self.parent,
-            stage: Rc::clone(&self.series).stage().clone(),
+            stage: Arc::clone(self.series.stage()),
             started: self.started,
             ended: Instant::now(),
             outcome,
@@ -309,7 +359,8 @@ impl Drop for Running<'_> {
         }
         let cancelled = Some(ErrorKind::Cancelled);
         self.try_ends(cancelled);
-        self.series.duration(self.started, self.started.elapsed(), cancelled);
+        self.series
+            .duration(self.started, self.started.elapsed(), cancelled);
         self.series.error(self.started, ErrorKind::Cancelled);
         self.close_span(cancelled, None);
     }

@@ -38,7 +38,10 @@ pub struct Terminator {
 impl Terminator {
     /// Decides at a time of the run; `asked` is what was asked, and when.
     pub fn decide(&self, now: Duration, asked: Option<(Stop, Duration)>) -> Terminate {
-        let by_time = self.end.filter(|end| now >= *end).map(|end| end + self.graceful_stop);
+        let by_time = self
+            .end
+            .filter(|end| now >= *end)
+            .map(|end| end + self.graceful_stop);
         let by_word = asked.and_then(|(stop, at)| match stop {
             Stop::No => None,
             Stop::Drain => Some(at + self.graceful_stop),
@@ -59,8 +62,13 @@ mod tests {
 
     #[test]
     fn the_earliest_reason_decides() {
-        let terminator = Terminator { end: Some(SECOND * 10), graceful_stop: SECOND * 5 };
-        let finish = |seconds| Terminate::Finish { grace_until: SECOND * seconds };
+        let terminator = Terminator {
+            end: Some(SECOND * 10),
+            graceful_stop: SECOND * 5,
+        };
+        let finish = |seconds| Terminate::Finish {
+            grace_until: SECOND * seconds,
+        };
         let cases = [
             (9, None, Terminate::Continue),
             (10, None, finish(15)),
@@ -70,7 +78,11 @@ mod tests {
             (12, Some((Stop::Abort, SECOND * 12)), finish(12)),
         ];
         for (now, asked, expected) in cases {
-            assert_eq!(terminator.decide(SECOND * now, asked), expected, "at {now}s, asked {asked:?}");
+            assert_eq!(
+                terminator.decide(SECOND * now, asked),
+                expected,
+                "at {now}s, asked {asked:?}"
+            );
         }
     }
 }

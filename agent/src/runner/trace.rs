@@ -6,7 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use testmesh_shared::clock::TimeAnchor;
@@ -82,7 +84,11 @@ impl Tracer {
     pub(super) fn session(&self, scenario: &str, index: u64, joins_run: bool) -> SessionTrace {
         let seeds = self.seeds.child(scenario).child_index(index);
         let joined = self.run.as_ref().filter(|_| joins_run);
-        let own = || TraceId::from((u128::from(seeds.number()) << 64) | u128::from(seeds.child_index(0).number()));
+        let own = || {
+            TraceId::from(
+                (u128::from(seeds.number()) << 64) | u128::from(seeds.child_index(0).number()),
+            )
+        };
         SessionTrace {
             trace_id: joined.map_or_else(own, SpanContext::trace_id),
             root: span_id(&seeds, 1),
@@ -95,11 +101,24 @@ impl Tracer {
     }
 
     /// Ends a trace: exports it if it is kept. Returns how many spans were lost to a bound.
-    pub(super) fn end(&self, trace: SessionTrace, session: &SessionSpan<'_>, ending: Ending) -> u64 {
-        let Some(sink) = self.sink.as_ref().filter(|_| self.keeps(&trace, ending)) else { return 0 };
+    pub(super) fn end(
+        &self,
+        trace: SessionTrace,
+        session: &SessionSpan<'_>,
+        ending: Ending,
+    ) -> u64 {
+        let Some(sink) = self.sink.as_ref().filter(|_| self.keeps(&trace, ending)) else {
+            return 0;
+        };
         let mut spans = Vec::with_capacity(trace.spans.borrow().len() + 1);
         spans.push(self.root_span(&trace, session));
-        spans.extend(trace.spans.take().into_iter().map(|span| self.stage_span(&trace, span)));
+        spans.extend(
+            trace
+                .spans
+                .take()
+                .into_iter()
+                .map(|span| self.stage_span(&trace, span)),
+        );
         // The sink counts what does not fit its queue.
         spans.into_iter().for_each(|span| sink.export(span));
         trace.lost.get()
@@ -116,8 +135,14 @@ impl Tracer {
     fn root_span(&self, trace: &SessionTrace, session: &SessionSpan<'_>) -> SpanData {
         let attributes = vec![
             KeyValue::new("testmesh.scenario", session.scenario.to_owned()),
-            KeyValue::new("testmesh.session", format!("{}/{}", session.scenario, session.index)),
-            KeyValue::new("testmesh.virtual_user", i64::try_from(session.virtual_user).unwrap_or(i64::MAX)),
+            KeyValue::new(
+                "testmesh.session",
+                format!("{}/{}", session.scenario, session.index),
+            ),
+            KeyValue::new(
+                "testmesh.virtual_user",
+                i64::try_from(session.virtual_user).unwrap_or(i64::MAX),
+            ),
             KeyValue::new("testmesh.outcome", session.outcome),
         ];
         let run = self.run.as_ref();
@@ -125,7 +150,9 @@ impl Tracer {
         if let Some(run) = run.filter(|_| !trace.joined) {
             links.links.push(Link::new(run.clone(), Vec::new(), 0));
         }
-        let parent = run.filter(|_| trace.joined).map_or(SpanId::INVALID, SpanContext::span_id);
+        let parent = run
+            .filter(|_| trace.joined)
+            .map_or(SpanId::INVALID, SpanContext::span_id);
         let status = match session.outcome {
             "failed" => Status::error("a stage failed"),
             _ => Status::Unset,
@@ -133,7 +160,15 @@ impl Tracer {
         SpanData {
             parent_span_is_remote: parent != SpanId::INVALID,
             links,
-            ..self.span(trace, trace.root, parent, format!("session {}", session.scenario), attributes, status, (session.started, session.ended))
+            ..self.span(
+                trace,
+                trace.root,
+                parent,
+                format!("session {}", session.scenario),
+                attributes,
+                status,
+                (session.started, session.ended),
+            )
         }
     }
 
@@ -143,7 +178,10 @@ impl Tracer {
             KeyValue::new("testmesh.outcome", outcome_word(span.outcome)),
         ];
         if span.tries > 1 {
-            attributes.push(KeyValue::new("testmesh.tries", i64::try_from(span.tries).unwrap_or(i64::MAX)));
+            attributes.push(KeyValue::new(
+                "testmesh.tries",
+                i64::try_from(span.tries).unwrap_or(i64::MAX),
+            ));
         }
         let status = match (span.outcome, span.error) {
             (None, _) => Status::Unset,
@@ -152,11 +190,22 @@ impl Tracer {
         };
         SpanData {
             span_kind: SpanKind::Client,
-            ..self.span(trace, span.id, span.parent, span.stage.to_string(), attributes, status, (span.started, span.ended))
+            ..self.span(
+                trace,
+                span.id,
+                span.parent,
+                span.stage.to_string(),
+                attributes,
+                status,
+                (span.started, span.ended),
+            )
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a span is that many things, and only two callers fill them in")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a span is that many things, and only two callers fill them in"
+    )]
     fn span(
         &self,
         trace: &SessionTrace,
@@ -168,7 +217,13 @@ impl Tracer {
         (started, ended): (Instant, Instant),
     ) -> SpanData {
         SpanData {
-            span_context: SpanContext::new(trace.trace_id, id, TraceFlags::SAMPLED, false, TraceState::NONE),
+            span_context: SpanContext::new(
+                trace.trace_id,
+                id,
+                TraceFlags::SAMPLED,
+                false,
+                TraceState::NONE,
+            ),
             parent_span_id: parent,
             parent_span_is_remote: false,
             span_kind: SpanKind::Internal,
@@ -211,7 +266,12 @@ impl SessionTrace {
 
     /// What the outgoing requests of a span carry.
     pub(super) fn traceparent(&self, span_id: SpanId, sampled: bool) -> String {
-        Traceparent { trace_id: self.trace_id, span_id, sampled }.to_string()
+        Traceparent {
+            trace_id: self.trace_id,
+            span_id,
+            sampled,
+        }
+        .to_string()
     }
 
     /// A stage has ended.
@@ -227,11 +287,14 @@ impl SessionTrace {
     /// The stages so far, for the list of the slowest sessions.
     pub(super) fn stages(&self) -> Vec<SlowStage> {
         let spans = self.spans.borrow();
-        let stages = spans.iter().take(limits::SLOW_SESSION_STAGES).map(|span| SlowStage {
-            stage: span.stage.to_string(),
-            duration_ns: crate::recorder::nanos(span.ended - span.started),
-            outcome: outcome_word(span.outcome),
-        });
+        let stages = spans
+            .iter()
+            .take(limits::SLOW_SESSION_STAGES)
+            .map(|span| SlowStage {
+                stage: span.stage.to_string(),
+                duration_ns: crate::recorder::nanos(span.ended - span.started),
+                outcome: outcome_word(span.outcome),
+            });
         stages.collect()
     }
 }

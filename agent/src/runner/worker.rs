@@ -15,7 +15,7 @@ use testmesh_shared::schedule::Part as AgentPart;
 use testmesh_shared::segment::Share;
 use testmesh_shared::telemetry::{SpanSink, Traceparent, traceparent::Origin};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -125,13 +125,23 @@ impl Workers {
     ///
     /// If the system grants no thread or no runtime.
     pub fn start(count: usize, gate: &Arc<Gate>) -> io::Result<Self> {
-        let mut workers = Self { runs: Vec::new(), threads: Vec::new() };
+        let mut workers = Self {
+            runs: Vec::new(),
+            threads: Vec::new(),
+        };
         for worker in 0..count {
-            let place = Place { worker, of: count, gate: Arc::clone(gate) };
+            let place = Place {
+                worker,
+                of: count,
+                gate: Arc::clone(gate),
+            };
             let (runs, taken) = mpsc::channel(limits::RUNS);
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             let thread = std::thread::Builder::new().name(format!("worker-{worker}"));
-            let thread = thread.spawn(move || LocalSet::new().block_on(&runtime, serve(place, taken)))?;
+            let thread =
+                thread.spawn(move || LocalSet::new().block_on(&runtime, serve(place, taken)))?;
             workers.runs.push(runs);
             workers.threads.push(thread);
         }
@@ -185,7 +195,7 @@ pub async fn serve(place: Place, mut runs: mpsc::Receiver<WorkerRun>) {
     }
 }
 
-fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+fn report_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a worker's run panicked");
     }
@@ -209,8 +219,8 @@ struct Working {
 /// What a worker woke up for.
 enum Woken {
     Asked(Option<RunCommand>),
-    Ended(Duration),
-    OnceEnded((Part, SessionEnd)),
+    Ended(Result<Duration, JoinError>),
+    OnceEnded(Result<(Part, SessionEnd), JoinError>),
     Cut,
     Lag(Instant),
 }
@@ -223,7 +233,9 @@ impl WorkerRun {
         let tracer = Tracer {
             sink: self.spans.clone(),
             rules: facts.plan.trace.clone(),
-            run: self.traceparent.map(|parent| parent.span_context(Origin::Remote)),
+            run: self
+                .traceparent
+                .map(|parent| parent.span_context(Origin::Remote)),
             seeds: facts.seeds().child("trace").child(facts.run.as_str()),
             anchor: self.anchor,
         };
@@ -255,8 +267,11 @@ impl Working {
                     cut_at = cut_at.min(self.next_cut());
                 }
                 Woken::Asked(None) => break,
-                Woken::Ended(late) => self.late = self.late.max(late),
-                Woken::OnceEnded((part, end)) => self.once_ended(part, end).await,
+                Woken::Ended(Ok(late)) => self.late = self.late.max(late),
+                // What it had started is lost with it: the ledger will not balance, and the verdict says so.
+                Woken::Ended(Err(error)) => tracing::error!(%error, "a scenario panicked"),
+                Woken::OnceEnded(Ok((part, end))) => self.once_ended(part, end).await,
+                Woken::OnceEnded(Err(error)) => self.once_panicked(&error).await,
                 Woken::Lag(due) => self.sample_lag(due),
                 Woken::Cut => {
                     self.cut();
@@ -286,26 +301,12 @@ impl Working {
                 None => std::future::pending().await,
             }
         };
-        loop {
-            return tokio::select! {
-                command = self.run.commands.recv() => Woken::Asked(command),
-                Some(ended) = self.scenarios.join_next() => match ended {
-                    Ok(late) => Woken::Ended(late),
-                    Err(error) => {
-                        tracing::error!(%error, "a scenario panicked");
-                        Woken::Ended(Duration::ZERO)
-                    }
-                },
-                Some(ended) = self.once.join_next() => match ended {
-                    Ok(ended) => Woken::OnceEnded(ended),
-                    Err(error) => {
-                        tracing::error!(%error, "setup or teardown panicked");
-                        Woken::Asked(None)
-                    }
-                },
-                () = sleep_until(cut_at) => Woken::Cut,
-                due = lag => Woken::Lag(due),
-            };
+        tokio::select! {
+            command = self.run.commands.recv() => Woken::Asked(command),
+            Some(ended) = self.scenarios.join_next() => Woken::Ended(ended),
+            Some(ended) = self.once.join_next() => Woken::OnceEnded(ended),
+            () = sleep_until(cut_at) => Woken::Cut,
+            due = lag => Woken::Lag(due),
         }
     }
 
@@ -337,14 +338,26 @@ impl Working {
     fn start_scenarios(&mut self, at: Instant) {
         self.busy = true;
         let agent = self.context.facts.agent.as_str();
-        let lag = self.context.recorder.trend(MetricId::AgentLoopLag, &[("agent", agent)]);
+        let lag = self
+            .context
+            .recorder
+            .trend(MetricId::AgentLoopLag, &[("agent", agent)]);
         self.lag = Some((lag, at.max(Instant::now()) + limits::LOOP_LAG_EVERY));
         for (position, share) in self.run.shares.iter().enumerate() {
             let Some(share) = share else { continue };
-            let scenario = Rc::new(ScenarioContext::new(&self.context.facts.plan, Part::Scenario(position)));
-            let of_plan = scenario.scenario().expect("it was made from a scenario of the plan");
+            let scenario = Rc::new(ScenarioContext::new(
+                &self.context.facts.plan,
+                Part::Scenario(position),
+            ));
+            let of_plan = scenario
+                .scenario()
+                .expect("it was made from a scenario of the plan");
             let turn = WorkerShare {
-                part: AgentPart { share: share.clone(), agent: self.run.agent_index, agents: self.run.agents },
+                part: AgentPart {
+                    share: share.clone(),
+                    agent: self.run.agent_index,
+                    agents: self.run.agents,
+                },
                 // Scenarios begin with different workers, or those with one session would all meet on the first.
                 worker: (self.place.worker + position) % self.place.of,
                 of: self.place.of,
@@ -353,17 +366,38 @@ impl Working {
                 tracing::error!(scenario = %scenario.name, "this build knows no pacer for this load model");
                 continue;
             };
-            let terminator = Terminator { end, graceful_stop: of_plan.graceful_stop };
+            let terminator = Terminator {
+                end,
+                graceful_stop: of_plan.graceful_stop,
+            };
             let pool = SessionPool::new(&self.context, &scenario, pacer.planned());
             let stop = self.stop.subscribe();
-            self.scenarios.spawn_local(ScenarioLoop { pacer, pool, terminator, stop, start: at }.run());
+            self.scenarios.spawn_local(
+                ScenarioLoop {
+                    pacer,
+                    pool,
+                    terminator,
+                    stop,
+                    start: at,
+                }
+                .run(),
+            );
         }
     }
 
     fn run_once(&mut self, part: Part) {
         let scenario = Rc::new(ScenarioContext::new(&self.context.facts.plan, part));
-        let start = SessionStart { index: 0, virtual_user: 0, connections: self.context.connections.for_virtual_user() };
-        let session = session::run(Rc::clone(&self.context), scenario, start, self.interrupt.child_token());
+        let start = SessionStart {
+            index: 0,
+            virtual_user: 0,
+            connections: self.context.connections.for_virtual_user(),
+        };
+        let session = session::run(
+            Rc::clone(&self.context),
+            scenario,
+            start,
+            self.interrupt.child_token(),
+        );
         self.once.spawn_local(async move { (part, session.await) });
     }
 
@@ -379,6 +413,14 @@ impl Working {
             _ => RunEvent::TearDownDone(error.map_or(Ok(()), Err)),
         };
         self.send(event).await;
+    }
+
+    /// Whichever of the two it was, only the one that is waited for is heard.
+    async fn once_panicked(&mut self, error: &JoinError) {
+        let message = format!("a stage panicked, which is a defect of testmesh: {error}");
+        tracing::error!(message);
+        self.send(RunEvent::SetUpDone(Err(message.clone()))).await;
+        self.send(RunEvent::TearDownDone(Err(message))).await;
     }
 
     fn sample_lag(&mut self, due: Instant) {
@@ -416,7 +458,10 @@ impl Working {
 
     fn measured(&self) -> RunEvent {
         let delta = Box::new(self.context.recorder.cut(Instant::now()));
-        RunEvent::Measured { worker: self.place.worker, delta }
+        RunEvent::Measured {
+            worker: self.place.worker,
+            delta,
+        }
     }
 
     /// The assignment is gone once the run is released: then nobody needs to know.

@@ -50,13 +50,24 @@ pub struct Memory {
 impl Memory {
     /// Keeps about so many encoded bytes: the last batch may reach beyond.
     pub fn new(bound: usize) -> Self {
-        Self { batches: VecDeque::new(), bytes: 0, bound }
+        Self {
+            batches: VecDeque::new(),
+            bytes: 0,
+            bound,
+        }
     }
 }
 
 impl Spool for Memory {
     fn room(&self) -> Result<(), Full> {
-        if self.bytes < self.bound { Ok(()) } else { Err(Full { batches: self.batches.len(), bytes: self.bytes }) }
+        if self.bytes < self.bound {
+            Ok(())
+        } else {
+            Err(Full {
+                batches: self.batches.len(),
+                bytes: self.bytes,
+            })
+        }
     }
 
     fn push(&mut self, batch: Batch) {
@@ -72,8 +83,15 @@ impl Spool for Memory {
     }
 
     fn acknowledge(&mut self, seq: u64) {
-        while self.batches.front().is_some_and(|(batch, _)| batch.seq <= seq) {
-            let (_, size) = self.batches.pop_front().expect("a front that was there can be popped");
+        while self
+            .batches
+            .front()
+            .is_some_and(|(batch, _)| batch.seq <= seq)
+        {
+            let (_, size) = self
+                .batches
+                .pop_front()
+                .expect("a front that was there can be popped");
             self.bytes -= size;
         }
     }
@@ -88,7 +106,11 @@ mod tests {
     use super::*;
 
     fn batch(seq: u64) -> Batch {
-        Batch { run: "r".into(), seq, ..Batch::default() }
+        Batch {
+            run: "r".into(),
+            seq,
+            ..Batch::default()
+        }
     }
 
     #[test]
@@ -111,7 +133,13 @@ mod tests {
         assert_eq!(spool.room(), Ok(()));
         spool.push(batch(1));
         spool.push(batch(2));
-        assert_eq!(spool.room(), Err(Full { batches: 2, bytes: 10 }));
+        assert_eq!(
+            spool.room(),
+            Err(Full {
+                batches: 2,
+                bytes: 10
+            })
+        );
         spool.acknowledge(2);
         assert_eq!(spool.room(), Ok(()));
     }

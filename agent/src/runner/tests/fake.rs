@@ -14,7 +14,9 @@ use futures_util::future::LocalBoxFuture;
 use testmesh_shared::clock::TimeAnchor;
 use testmesh_shared::plan::expr::{Secrets, Template};
 use testmesh_shared::plan::keys::{Form, State};
-use testmesh_shared::plan::{self, DriverForm, DriverStage, ErrorKind, Item, NoFiles, Plan, Source, VarOverrides};
+use testmesh_shared::plan::{
+    self, DriverForm, DriverStage, ErrorKind, Item, NoFiles, Plan, Source, VarOverrides,
+};
 use testmesh_shared::rng::SeedTree;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +39,10 @@ pub(super) static FAKE: DriverForm = DriverForm {
 };
 
 fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
-    Some(Drives::stage(Fake { script: item.template()?, tries: Mutex::default() }))
+    Some(Drives::stage(Fake {
+        script: item.template()?,
+        tries: Mutex::default(),
+    }))
 }
 
 #[derive(Debug)]
@@ -51,9 +56,15 @@ impl Driver for Fake {
         &["status", "body", "text", "headers"]
     }
 
-    fn run<'a>(&'a self, attempt: &'a Attempt<'a>) -> LocalBoxFuture<'a, Result<Results, StageError>> {
+    fn run<'a>(
+        &'a self,
+        attempt: &'a Attempt<'a>,
+    ) -> LocalBoxFuture<'a, Result<Results, StageError>> {
         async move {
-            let script = self.script.text(attempt.scope).map_err(|error| StageError::new(ErrorKind::Internal, error.to_string()))?;
+            let script = self
+                .script
+                .text(attempt.scope)
+                .map_err(|error| StageError::new(ErrorKind::Internal, error.to_string()))?;
             let words: Vec<&str> = script.split(';').map(str::trim).collect();
             let at = {
                 let mut tries = self.tries.lock().unwrap();
@@ -69,15 +80,33 @@ impl Driver for Fake {
 
 async fn say(words: &str) -> Result<Results, StageError> {
     let (word, rest) = words.split_once(' ').unwrap_or((words, ""));
-    let body = |text: &str| if text.is_empty() { Body::None } else { Body::Bytes(Bytes::from(text.to_owned())) };
+    let body = |text: &str| {
+        if text.is_empty() {
+            Body::None
+        } else {
+            Body::Bytes(Bytes::from(text.to_owned()))
+        }
+    };
     match word {
-        "ok" => Ok(Results { status: Some(200), body: body(rest), ..Results::default() }),
+        "ok" => Ok(Results {
+            status: Some(200),
+            body: body(rest),
+            ..Results::default()
+        }),
         "status" => {
             let (code, rest) = rest.split_once(' ').unwrap_or((rest, ""));
             let status: i64 = code.parse().unwrap();
-            let failure = StageError::new(ErrorKind::Status, format!("the answer's status is {status}"));
+            let failure = StageError::new(
+                ErrorKind::Status,
+                format!("the answer's status is {status}"),
+            );
             let failure = (status >= 400).then(|| failure.with_status(status));
-            Ok(Results { status: Some(status), body: body(rest), failure, ..Results::default() })
+            Ok(Results {
+                status: Some(status),
+                body: body(rest),
+                failure,
+                ..Results::default()
+            })
         }
         "hang" => std::future::pending().await,
         "sleep" => {
@@ -86,16 +115,27 @@ async fn say(words: &str) -> Result<Results, StageError> {
             Box::pin(say(rest)).await
         }
         "panic" => panic!("as the plan says"),
-        kind => Err(StageError::new(kind.parse().unwrap(), format!("as the plan says: {kind}"))),
+        kind => Err(StageError::new(
+            kind.parse().unwrap(),
+            format!("as the plan says: {kind}"),
+        )),
     }
 }
 
 /// A plan with one scenario `s`; `stages` is the YAML behind `stages:`, indented by six.
 pub(super) fn plan_of(load: &str, rest: &str) -> Arc<Plan> {
     let text = format!("testmesh: v1\nname: test\nscenarios:\n  s:\n    load: {load}\n{rest}");
-    let source = Source { name: "test.yaml", text: &text, files: &NoFiles };
+    let source = Source {
+        name: "test.yaml",
+        text: &text,
+        files: &NoFiles,
+    };
     let loaded = plan::load(source, &VarOverrides::default(), &[&FAKE]);
-    Arc::new(loaded.unwrap_or_else(|problems| panic!("{text}\n{problems:#?}")).0)
+    Arc::new(
+        loaded
+            .unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))
+            .0,
+    )
 }
 
 /// One run on one worker, without an assignment.
@@ -126,19 +166,32 @@ impl Kit {
         };
         let connections = Connections::worker(0, 1, &Arc::new(Gate::default()));
         let context = RunContext::new(Arc::new(facts), recorder.clone(), tracer, connections);
-        Self { context: Rc::new(context), recorder }
+        Self {
+            context: Rc::new(context),
+            recorder,
+        }
     }
 
     /// Runs one session of the plan's scenario.
     pub(super) async fn session(&self, interrupt: CancellationToken) -> SessionEnd {
-        let scenario = Rc::new(ScenarioContext::new(&self.context.facts.plan, Part::Scenario(0)));
+        let scenario = Rc::new(ScenarioContext::new(
+            &self.context.facts.plan,
+            Part::Scenario(0),
+        ));
         let connections = self.context.connections.for_virtual_user();
-        let start = SessionStart { index: 0, virtual_user: 0, connections };
+        let start = SessionStart {
+            index: 0,
+            virtual_user: 0,
+            connections,
+        };
         session::run(Rc::clone(&self.context), scenario, start, interrupt).await
     }
 
     pub(super) fn cut(&self) -> Measured {
-        Measured { delta: self.recorder.cut(Instant::now()), recorder: self.recorder.clone() }
+        Measured {
+            delta: self.recorder.cut(Instant::now()),
+            recorder: self.recorder.clone(),
+        }
     }
 }
 
@@ -159,8 +212,16 @@ impl Measured {
         for ((_, id), value) in &self.delta.counters {
             let key = self.recorder.catalog().counter_key(*id).unwrap();
             if key.metric.name() == "stage_errors" {
-                let label = |name| key.labels.iter().find(|(known, _)| *known == name).unwrap().1.to_string();
-                errors.extend((0..*value).map(|_| format!("{} {}", label("stage"), label("error"))));
+                let label = |name| {
+                    key.labels
+                        .iter()
+                        .find(|(known, _)| *known == name)
+                        .unwrap()
+                        .1
+                        .to_string()
+                };
+                errors
+                    .extend((0..*value).map(|_| format!("{} {}", label("stage"), label("error"))));
             }
         }
         errors.sort();
@@ -169,7 +230,12 @@ impl Measured {
 
     /// Codes of findings, sorted.
     pub(super) fn findings(&self) -> Vec<&'static str> {
-        let mut codes: Vec<_> = self.delta.findings.iter().map(|finding| finding.key.code).collect();
+        let mut codes: Vec<_> = self
+            .delta
+            .findings
+            .iter()
+            .map(|finding| finding.key.code)
+            .collect();
         codes.sort_unstable();
         codes
     }

@@ -21,13 +21,27 @@ async fn play(load: &str, rest: &str, words: &[(u64, Stop)]) -> (Measured, Durat
     let plan = plan_of(load, rest);
     let kit = Kit::new(&plan);
     let scenario = Rc::new(ScenarioContext::new(&plan, Part::Scenario(0)));
-    let share = WorkerShare { part: AgentPart::whole(), worker: 0, of: 1 };
+    let share = WorkerShare {
+        part: AgentPart::whole(),
+        worker: 0,
+        of: 1,
+    };
     let Paced { pacer, end } = pacing::for_scenario(&plan.scenarios[0].load, &share).unwrap();
-    let terminator = Terminator { end, graceful_stop: plan.scenarios[0].graceful_stop };
+    let terminator = Terminator {
+        end,
+        graceful_stop: plan.scenarios[0].graceful_stop,
+    };
     let pool = SessionPool::new(&kit.context, &scenario, pacer.planned());
     let (say, stop) = watch::channel(Stop::No);
     let start = Instant::now();
-    let running = ScenarioLoop { pacer, pool, terminator, stop, start }.run();
+    let running = ScenarioLoop {
+        pacer,
+        pool,
+        terminator,
+        stop,
+        start,
+    }
+    .run();
     let saying = async {
         for (millis, word) in words {
             tokio::time::sleep_until(start + Duration::from_millis(*millis)).await;
@@ -49,7 +63,15 @@ async fn play(load: &str, rest: &str, words: &[(u64, Stop)]) -> (Measured, Durat
 
 /// planned, started, passed, failed, interrupted, unstarted.
 fn ledger(measured: &Measured) -> [u64; 6] {
-    ["planned", "started", "passed", "failed", "interrupted", "unstarted"].map(|what| {
+    [
+        "planned",
+        "started",
+        "passed",
+        "failed",
+        "interrupted",
+        "unstarted",
+    ]
+    .map(|what| {
         let metric = format!("sessions_{what}");
         measured.count(&metric)
     })
@@ -58,12 +80,20 @@ fn ledger(measured: &Measured) -> [u64; 6] {
 #[track_caller]
 fn took(duration: Duration, millis: u64) {
     let expected = Duration::from_millis(millis);
-    assert!(duration >= expected && duration < expected + Duration::from_millis(50), "took {duration:?}");
+    assert!(
+        duration >= expected && duration < expected + Duration::from_millis(50),
+        "took {duration:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn once_is_one_session() {
-    let (measured, time) = play("once", "    stages:\n      - { name: a, fake: sleep 300 }\n", &[]).await;
+    let (measured, time) = play(
+        "once",
+        "    stages:\n      - { name: a, fake: sleep 300 }\n",
+        &[],
+    )
+    .await;
     assert_eq!(ledger(&measured), [1, 1, 1, 0, 0, 0]);
     took(time, 300);
 }
@@ -71,7 +101,12 @@ async fn once_is_one_session() {
 #[tokio::test(start_paused = true)]
 async fn a_number_of_sessions_is_shared_by_users() {
     let load = "{ virtual_users: 3, sessions: 7 }";
-    let (measured, time) = play(load, "    stages:\n      - { name: a, fake: sleep 100 }\n", &[]).await;
+    let (measured, time) = play(
+        load,
+        "    stages:\n      - { name: a, fake: sleep 100 }\n",
+        &[],
+    )
+    .await;
     assert_eq!(ledger(&measured), [7, 7, 7, 0, 0, 0]);
     took(time, 300);
 }
@@ -113,7 +148,17 @@ async fn a_session_that_panics_is_a_failed_one_and_others_go_on() {
 #[tokio::test(start_paused = true)]
 async fn users_ramp_up_and_are_active_together() {
     let load = "{ virtual_users: 4, for: 4s, ramp_up: 2s }";
-    let (measured, _) = play(load, "    stages:\n      - { name: a, fake: sleep 10000 }\n", &[]).await;
-    let active: Vec<_> = measured.delta.gauges.iter().map(|(second, _, least)| (*second, *least)).collect();
+    let (measured, _) = play(
+        load,
+        "    stages:\n      - { name: a, fake: sleep 10000 }\n",
+        &[],
+    )
+    .await;
+    let active: Vec<_> = measured
+        .delta
+        .gauges
+        .iter()
+        .map(|(second, _, least)| (*second, *least))
+        .collect();
     assert_eq!(&active[..4], [(0, 0), (1, 2), (2, 4), (3, 4)]);
 }
