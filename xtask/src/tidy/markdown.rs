@@ -61,9 +61,12 @@ fn is_path(quoted: &str) -> bool {
             .any(|part| !part.is_empty() && chosen(part))
 }
 
-/// One heading of the first level, on the first line.
+/// A heading of the first level comes first; before it may only stand where a page was generated from.
 pub(super) fn title(source: &Source) -> Vec<Complaint> {
-    match source.lines().next() {
+    match source
+        .lines()
+        .find(|(_, line)| !line.is_empty() && !line.starts_with("<!--"))
+    {
         Some((_, line)) if line.starts_with("# ") => Vec::new(),
         _ => vec![source.complain(1, "open the document with its title, `# …`")],
     }
