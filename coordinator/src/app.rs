@@ -60,10 +60,17 @@ impl Coordinator {
     ///
     /// If the address cannot be listened on.
     pub async fn bind(config: Config) -> Result<Self, CoordinatorError> {
-        let failed = |source| CoordinatorError::Listen { address: config.listen, source };
+        let failed = |source| CoordinatorError::Listen {
+            address: config.listen,
+            source,
+        };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { config, listener, address })
+        Ok(Self {
+            config,
+            listener,
+            address,
+        })
     }
 
     /// Binds, and runs in tasks of its own.
@@ -75,7 +82,11 @@ impl Coordinator {
         let coordinator = Self::bind(config).await?;
         let shutdown = Shutdown::new();
         let tasks = Tasks::new(shutdown.clone());
-        let handle = Handle { address: coordinator.address, shutdown: shutdown.clone(), tasks: tasks.clone() };
+        let handle = Handle {
+            address: coordinator.address,
+            shutdown: shutdown.clone(),
+            tasks: tasks.clone(),
+        };
         tasks.spawn("coordinator", async move {
             if let Err(error) = coordinator.run(shutdown).await {
                 tracing::error!(error = %testmesh_shared::error::Chain(&error), "the coordinator ended");
@@ -148,7 +159,10 @@ impl Coordinator {
         }
         match tasks.panicked() {
             Some(panicked) => Err(CoordinatorError::Panicked(panicked)),
-            None => served.and_then(Result::ok).unwrap_or(Ok(())).map_err(CoordinatorError::Serve),
+            None => served
+                .and_then(Result::ok)
+                .unwrap_or(Ok(()))
+                .map_err(CoordinatorError::Serve),
         }
     }
 }

@@ -29,14 +29,20 @@ pub struct Config {
 impl Config {
     /// The coordinator of a local run: its agents are in the same process.
     pub fn local(listen: SocketAddr) -> Self {
-        Self { process: Process::Shared, ..Self::mesh(listen) }
+        Self {
+            process: Process::Shared,
+            ..Self::mesh(listen)
+        }
     }
 
     /// The coordinator of a mesh whose agents dial in from elsewhere.
     pub fn mesh(listen: SocketAddr) -> Self {
         Self {
             listen,
-            terms: Terms { suspect_after: limits::SUSPECT_AFTER, lost_after: limits::LOST_AFTER },
+            terms: Terms {
+                suspect_after: limits::SUSPECT_AFTER,
+                lost_after: limits::LOST_AFTER,
+            },
             process: Process::Apart,
             store: Arc::new(MemoryStore::new(limits::MAX_STORED_RUNS)),
             render: render_all,
@@ -58,7 +64,10 @@ impl fmt::Debug for Config {
 /// A report that cannot be rendered whole is worse than none only if nobody hears of it.
 fn render_all(report: &Report, extras: &Extras) -> Vec<(String, Vec<u8>)> {
     match render::files(report, extras) {
-        Ok(files) => files.into_iter().map(|(name, content)| (name.to_owned(), content)).collect(),
+        Ok(files) => files
+            .into_iter()
+            .map(|(name, content)| (name.to_owned(), content))
+            .collect(),
         Err(error) => {
             tracing::error!(error = %Chain(&error), "the report cannot be rendered");
             Vec::new()

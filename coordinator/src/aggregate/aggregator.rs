@@ -511,6 +511,11 @@ impl Aggregator {
         self.findings.report()
     }
 
+    /// How often this code was found.
+    pub fn found(&self, code: &str) -> u64 {
+        self.findings.count(code)
+    }
+
     /// The slowest sessions first.
     pub fn slowest(&self) -> Vec<SlowSession> {
         self.slowest.report()

@@ -34,7 +34,10 @@ impl ControlService {
     }
 
     /// Reads the plan again, as every agent will: whatever the command line said of it.
-    async fn load(&self, request: v1::SubmitRequest) -> Result<Result<Plan, Vec<v1::Problem>>, Status> {
+    async fn load(
+        &self,
+        request: v1::SubmitRequest,
+    ) -> Result<Result<Plan, Vec<v1::Problem>>, Status> {
         if request.files.len() > limits::MAX_PLAN_FILES {
             let message = format!("a plan names at most {} files", limits::MAX_PLAN_FILES);
             return Err(Status::invalid_argument(message));
@@ -42,33 +45,56 @@ impl ControlService {
         let text = self.blob(&request.plan_digest, &request.plan_file)?;
         let mut files = BlobFiles::default();
         for file in &request.files {
-            files.content.insert(file.path.clone(), self.blob(&file.digest, &file.path)?);
+            files
+                .content
+                .insert(file.path.clone(), self.blob(&file.digest, &file.path)?);
         }
-        let overrides = VarOverrides::from_json(&request.vars)
-            .map_err(|error| Status::invalid_argument(format!("the variables are no JSON object: {error}")))?;
+        let overrides = VarOverrides::from_json(&request.vars).map_err(|error| {
+            Status::invalid_argument(format!("the variables are no JSON object: {error}"))
+        })?;
         let name = request.plan_file;
         let work = move || {
             let text = std::str::from_utf8(&text).map_err(|error| vec![not_text(&name, &error)])?;
-            let source = Source { name: &name, text, files: &files };
+            let source = Source {
+                name: &name,
+                text,
+                files: &files,
+            };
             let loaded = plan::load(source, &overrides, DRIVERS);
-            loaded.map(|(plan, _)| plan).map_err(|problems| problems.iter().map(encode::problem).collect())
+            loaded
+                .map(|(plan, _)| plan)
+                .map_err(|problems| problems.iter().map(encode::problem).collect())
         };
         let loaded = self.parts.tasks.spawn_blocking("load", work).await;
-        loaded.map_err(|_| Status::internal("the plan could not be read; the coordinator's log says why"))
+        loaded.map_err(|_| {
+            Status::internal("the plan could not be read; the coordinator's log says why")
+        })
     }
 
     fn blob(&self, digest: &str, path: &str) -> Result<Arc<[u8]>, Status> {
-        let missing = || Status::failed_precondition(format!("`{path}` was not uploaded, or too long ago: upload it again"));
+        let missing = || {
+            Status::failed_precondition(format!(
+                "`{path}` was not uploaded, or too long ago: upload it again"
+            ))
+        };
         self.parts.blobs.find(digest).ok_or_else(missing)
     }
 
     async fn stored(&self, run: &str) -> Result<Option<StoredRun>, Status> {
-        let Ok(id) = run.parse::<RunId>() else { return Err(status::no_run(run)) };
-        self.parts.store.find(&id).await.map_err(|error| status::of_store(&error))
+        let Ok(id) = run.parse::<RunId>() else {
+            return Err(status::no_run(run));
+        };
+        self.parts
+            .store
+            .find(&id)
+            .await
+            .map_err(|error| status::of_store(&error))
     }
 
     async fn live(&self, run: &str) -> Result<Option<crate::run::RunHandle>, Status> {
-        let Ok(id) = run.parse::<RunId>() else { return Err(status::no_run(run)) };
+        let Ok(id) = run.parse::<RunId>() else {
+            return Err(status::no_run(run));
+        };
         Ok(self.parts.runs.find(id).await)
     }
 
@@ -88,7 +114,10 @@ impl Control for ControlService {
     type WatchStream = ReplyStream<v1::RunEvent>;
     type GetReportStream = ReplyStream<v1::ReportChunk>;
 
-    async fn put_blob(&self, request: Request<Streaming<v1::BlobChunk>>) -> Reply<v1::PutBlobReply> {
+    async fn put_blob(
+        &self,
+        request: Request<Streaming<v1::BlobChunk>>,
+    ) -> Reply<v1::PutBlobReply> {
         let mut chunks = request.into_inner();
         let mut incoming = Incoming::default();
         while let Some(chunk) = chunks.message().await? {
@@ -106,13 +135,32 @@ impl Control for ControlService {
         let (vars, seed, agents) = (request.vars.clone(), request.seed, request.agents);
         let plan = match self.load(request).await? {
             Ok(plan) => plan,
-            Err(problems) => return Ok(Response::new(v1::SubmitReply { run: String::new(), problems })),
+            Err(problems) => {
+                return Ok(Response::new(v1::SubmitReply {
+                    run: String::new(),
+                    problems,
+                }));
+            }
         };
         let id = RunId::generate(self.parts.anchor.unix_ns_now());
         let seed = seed.unwrap_or_else(|| plan.digest.first_u64());
-        let submission = Submission { id: id.clone(), plan: Arc::new(plan), vars, seed, agents, parent };
-        self.parts.runs.submit(submission).await.map_err(|error| status::of_submit(&error))?;
-        Ok(Response::new(v1::SubmitReply { run: id.to_string(), problems: Vec::new() }))
+        let submission = Submission {
+            id: id.clone(),
+            plan: Arc::new(plan),
+            vars,
+            seed,
+            agents,
+            parent,
+        };
+        self.parts
+            .runs
+            .submit(submission)
+            .await
+            .map_err(|error| status::of_submit(&error))?;
+        Ok(Response::new(v1::SubmitReply {
+            run: id.to_string(),
+            problems: Vec::new(),
+        }))
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Reply<Self::WatchStream> {
@@ -130,15 +178,32 @@ impl Control for ControlService {
         } else {
             // Its other events are in its report.
             let overview = self.overview(&run).await?;
-            let _ = events.send(Ok(encode::ended(&overview, after.saturating_add(1)))).await;
+            let _ = events
+                .send(Ok(encode::ended(&overview, after.saturating_add(1))))
+                .await;
         }
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
     async fn list_runs(&self, _: Request<v1::ListRunsRequest>) -> Reply<v1::ListRunsReply> {
-        let stored = self.parts.store.list().await.map_err(|error| status::of_store(&error))?;
-        let mut runs: BTreeMap<RunId, RunOverview> = stored.into_iter().map(|run| (run.id.clone(), run)).collect();
-        runs.extend(self.parts.runs.list().await.into_iter().map(|run| (run.id.clone(), run)));
+        let stored = self
+            .parts
+            .store
+            .list()
+            .await
+            .map_err(|error| status::of_store(&error))?;
+        let mut runs: BTreeMap<RunId, RunOverview> = stored
+            .into_iter()
+            .map(|run| (run.id.clone(), run))
+            .collect();
+        runs.extend(
+            self.parts
+                .runs
+                .list()
+                .await
+                .into_iter()
+                .map(|run| (run.id.clone(), run)),
+        );
         let runs = runs.into_values().rev().map(encode::overview).collect();
         Ok(Response::new(v1::ListRunsReply { runs }))
     }
@@ -151,13 +216,24 @@ impl Control for ControlService {
     async fn stop_run(&self, request: Request<v1::StopRunRequest>) -> Reply<v1::StopRunReply> {
         let v1::StopRunRequest { run, abort } = request.into_inner();
         if let Some(handle) = self.live(&run).await? {
-            handle.stop(if abort { StopMode::Abort } else { StopMode::Drain }).await;
+            handle
+                .stop(if abort {
+                    StopMode::Abort
+                } else {
+                    StopMode::Drain
+                })
+                .await;
         }
         let overview = self.overview(&run).await?;
-        Ok(Response::new(v1::StopRunReply { state: overview.state.as_str().to_owned() }))
+        Ok(Response::new(v1::StopRunReply {
+            state: overview.state.as_str().to_owned(),
+        }))
     }
 
-    async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Reply<Self::GetReportStream> {
+    async fn get_report(
+        &self,
+        request: Request<v1::GetReportRequest>,
+    ) -> Reply<Self::GetReportStream> {
         let v1::GetReportRequest { run, files } = request.into_inner();
         let Some(stored) = self.stored(&run).await? else {
             let overview = self.overview(&run).await?;
@@ -171,16 +247,29 @@ impl Control for ControlService {
         let known: HashSet<&str> = stored.files.iter().map(|(name, _)| name.as_str()).collect();
         if let Some(unknown) = files.iter().find(|name| !known.contains(name.as_str())) {
             let names: Vec<_> = stored.files.iter().map(|(name, _)| name.as_str()).collect();
-            let message = format!("the report has no file `{unknown}`; it has {}", names.join(", "));
+            let message = format!(
+                "the report has no file `{unknown}`; it has {}",
+                names.join(", ")
+            );
             return Err(Status::not_found(message));
         }
         let wanted: HashSet<String> = files.into_iter().collect();
         let (chunks, stream) = mpsc::channel(limits::WATCH_QUEUE / 8);
         self.parts.tasks.spawn("report", async move {
-            for (name, content) in stored.files.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name)) {
+            for (name, content) in stored
+                .files
+                .iter()
+                .filter(|(name, _)| wanted.is_empty() || wanted.contains(name))
+            {
                 // An empty file is a chunk too, or nobody would know of it.
-                for chunk in content.chunks(limits::CHUNK).chain(content.is_empty().then_some(&[][..])) {
-                    let chunk = v1::ReportChunk { file: name.clone(), content: chunk.to_vec() };
+                for chunk in content
+                    .chunks(limits::CHUNK)
+                    .chain(content.is_empty().then_some(&[][..]))
+                {
+                    let chunk = v1::ReportChunk {
+                        file: name.clone(),
+                        content: chunk.to_vec(),
+                    };
                     if chunks.send(Ok(chunk)).await.is_err() {
                         return;
                     }
@@ -192,7 +281,10 @@ impl Control for ControlService {
 
     async fn list_agents(&self, _: Request<v1::ListAgentsRequest>) -> Reply<v1::ListAgentsReply> {
         let agents = self.parts.registry.list().await;
-        let agents = agents.into_iter().map(|report| encode::agent(report, &self.parts.anchor)).collect();
+        let agents = agents
+            .into_iter()
+            .map(|report| encode::agent(report, &self.parts.anchor))
+            .collect();
         Ok(Response::new(v1::ListAgentsReply { agents }))
     }
 
@@ -248,6 +340,9 @@ struct BlobFiles {
 
 impl Files for BlobFiles {
     fn read(&self, path: &str) -> Result<Arc<[u8]>, String> {
-        self.content.get(path).cloned().ok_or_else(|| "it did not come with the plan".to_owned())
+        self.content
+            .get(path)
+            .cloned()
+            .ok_or_else(|| "it did not come with the plan".to_owned())
     }
 }

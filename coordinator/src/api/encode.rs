@@ -15,7 +15,10 @@ pub(super) fn overview(overview: RunOverview) -> v1::RunSummary {
         started_ns: overview.started_ns,
         ended_ns: overview.ended_ns,
         agents: overview.agents,
-        verdict: overview.verdict.map(|verdict| verdict.as_str().to_owned()).unwrap_or_default(),
+        verdict: overview
+            .verdict
+            .map(|verdict| verdict.as_str().to_owned())
+            .unwrap_or_default(),
         exit_code: overview.exit_code,
         reasons: overview.reasons,
         progress: overview.progress.as_deref().map(progress),
@@ -36,30 +39,52 @@ pub(super) fn told(told: &Told) -> v1::RunEvent {
 fn event(line: &EventLine) -> v1::RunEvent {
     use v1::run_event::Kind;
     let kind = match &line.kind {
-        EventKind::State { state, reason } => {
-            Kind::State(v1::StateChanged { state: state.clone(), reason: reason.clone() })
-        }
+        EventKind::State { state, reason } => Kind::State(v1::StateChanged {
+            state: state.clone(),
+            reason: reason.clone(),
+        }),
         EventKind::Finding { finding: found } => Kind::Finding(finding(found)),
-        EventKind::Agent { agent, site, status } => {
-            Kind::Agent(v1::AgentChanged { agent: agent.clone(), site: site.clone(), status: status.clone() })
-        }
-        EventKind::Ended { verdict, exit_code, reasons } => Kind::Ended(v1::RunEnded {
+        EventKind::Agent {
+            agent,
+            site,
+            status,
+        } => Kind::Agent(v1::AgentChanged {
+            agent: agent.clone(),
+            site: site.clone(),
+            status: status.clone(),
+        }),
+        EventKind::Ended {
+            verdict,
+            exit_code,
+            reasons,
+        } => Kind::Ended(v1::RunEnded {
             verdict: verdict.as_str().to_owned(),
             exit_code: *exit_code,
             reasons: reasons.clone(),
         }),
     };
-    v1::RunEvent { number: line.number, at_ns: line.at_ns, kind: Some(kind) }
+    v1::RunEvent {
+        number: line.number,
+        at_ns: line.at_ns,
+        kind: Some(kind),
+    }
 }
 
 /// The last event of a run whose other events are only in its report.
 pub(super) fn ended(overview: &RunOverview, number: u64) -> v1::RunEvent {
     let ended = v1::RunEnded {
-        verdict: overview.verdict.map(|verdict| verdict.as_str().to_owned()).unwrap_or_default(),
+        verdict: overview
+            .verdict
+            .map(|verdict| verdict.as_str().to_owned())
+            .unwrap_or_default(),
         exit_code: overview.exit_code,
         reasons: overview.reasons.clone(),
     };
-    v1::RunEvent { number, at_ns: overview.ended_ns, kind: Some(v1::run_event::Kind::Ended(ended)) }
+    v1::RunEvent {
+        number,
+        at_ns: overview.ended_ns,
+        kind: Some(v1::run_event::Kind::Ended(ended)),
+    }
 }
 
 fn progress(progress: &Progress) -> v1::Progress {
@@ -91,7 +116,10 @@ fn finding(finding: &Finding) -> v1::Finding {
     };
     let evidence = &finding.evidence;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    #[expect(clippy::cast_possible_truncation, reason = "a time of a run in nanoseconds")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a time of a run in nanoseconds"
+    )]
     let at_ns = (evidence.at.unwrap_or_default() * 1e9) as i64;
     v1::Finding {
         severity: severity.into(),

@@ -30,7 +30,11 @@ pub(super) enum HelloError {
     #[error("{0}")]
     Name(String),
     /// Labels or drivers without bound.
-    #[error("an agent has at most {} labels and drivers, each of at most {} bytes", limits::MAX_LABELS, limits::MAX_NAME)]
+    #[error(
+        "an agent has at most {} labels and drivers, each of at most {} bytes",
+        limits::MAX_LABELS,
+        limits::MAX_NAME
+    )]
     Labels,
 }
 
@@ -46,9 +50,16 @@ pub(super) fn check(hello: v1::Hello) -> Result<Hello, HelloError> {
     }
     let name = |error: testmesh_shared::id::IdError| HelloError::Name(error.to_string());
     let capacity = hello.capacity.unwrap_or_default();
-    let texts = hello.labels.iter().flat_map(|(name, value)| [name, value]).chain(&capacity.drivers);
+    let texts = hello
+        .labels
+        .iter()
+        .flat_map(|(name, value)| [name, value])
+        .chain(&capacity.drivers);
     let too_long = texts.into_iter().any(|text| text.len() > limits::MAX_NAME);
-    if too_long || hello.labels.len() > limits::MAX_LABELS || capacity.drivers.len() > limits::MAX_LABELS {
+    if too_long
+        || hello.labels.len() > limits::MAX_LABELS
+        || capacity.drivers.len() > limits::MAX_LABELS
+    {
         return Err(HelloError::Labels);
     }
     Ok(Hello {
@@ -65,7 +76,11 @@ pub(super) fn check(hello: v1::Hello) -> Result<Hello, HelloError> {
 /// What a heartbeat says; a number that is none is 0.
 pub(super) fn vitals(heartbeat: &v1::Heartbeat) -> Vitals {
     Vitals {
-        cpu: if heartbeat.cpu.is_finite() { heartbeat.cpu.clamp(0.0, 1_000.0) } else { 0.0 },
+        cpu: if heartbeat.cpu.is_finite() {
+            heartbeat.cpu.clamp(0.0, 1_000.0)
+        } else {
+            0.0
+        },
         memory: heartbeat.memory,
         clock_offset_ns: heartbeat.clock_offset_ns,
         clock_uncertainty_ns: heartbeat.clock_uncertainty_ns,
@@ -89,29 +104,80 @@ mod tests {
             version: "0.2.0".into(),
             protocol_min: 1,
             protocol_max: 1,
-            capacity: Some(v1::Capacity { runtimes: 2, sessions: 0, drivers: vec!["http".into()] }),
+            capacity: Some(v1::Capacity {
+                runtimes: 2,
+                sessions: 0,
+                drivers: vec!["http".into()],
+            }),
         }
     }
 
     #[test]
     fn a_hello_that_makes_sense_is_taken() {
         let taken = check(hello()).unwrap();
-        assert_eq!((taken.agent.as_str(), taken.site.as_str(), taken.runtimes), ("haifa-1", "haifa", 2));
+        assert_eq!(
+            (taken.agent.as_str(), taken.site.as_str(), taken.runtimes),
+            ("haifa-1", "haifa", 2)
+        );
     }
 
     #[test]
     fn what_makes_no_sense_is_refused_with_a_way_out() {
-        let newer = v1::Hello { protocol_min: 2, protocol_max: 3, ..hello() };
+        let newer = v1::Hello {
+            protocol_min: 2,
+            protocol_max: 3,
+            ..hello()
+        };
         let message = check(newer).unwrap_err().to_string();
-        assert!(message.contains("(testmesh 0.2.0) speaks protocol 2 to 3"), "{message}");
+        assert!(
+            message.contains("(testmesh 0.2.0) speaks protocol 2 to 3"),
+            "{message}"
+        );
         assert!(message.contains(env!("CARGO_PKG_VERSION")), "{message}");
         for (name, hello) in [
-            ("no name", v1::Hello { agent: String::new(), ..hello() }),
-            ("a path", v1::Hello { agent: "../x".into(), ..hello() }),
-            ("a long site", v1::Hello { site: "x".repeat(1_000), ..hello() }),
-            ("a long label", v1::Hello { labels: [("a".into(), "x".repeat(1_000))].into(), ..hello() }),
-            ("many labels", v1::Hello { labels: (0..100).map(|n| (n.to_string(), String::new())).collect(), ..hello() }),
-            ("an empty range", v1::Hello { protocol_min: 1, protocol_max: 0, ..hello() }),
+            (
+                "no name",
+                v1::Hello {
+                    agent: String::new(),
+                    ..hello()
+                },
+            ),
+            (
+                "a path",
+                v1::Hello {
+                    agent: "../x".into(),
+                    ..hello()
+                },
+            ),
+            (
+                "a long site",
+                v1::Hello {
+                    site: "x".repeat(1_000),
+                    ..hello()
+                },
+            ),
+            (
+                "a long label",
+                v1::Hello {
+                    labels: [("a".into(), "x".repeat(1_000))].into(),
+                    ..hello()
+                },
+            ),
+            (
+                "many labels",
+                v1::Hello {
+                    labels: (0..100).map(|n| (n.to_string(), String::new())).collect(),
+                    ..hello()
+                },
+            ),
+            (
+                "an empty range",
+                v1::Hello {
+                    protocol_min: 1,
+                    protocol_max: 0,
+                    ..hello()
+                },
+            ),
         ] {
             assert!(check(hello).is_err(), "{name}");
         }
@@ -119,7 +185,10 @@ mod tests {
 
     #[test]
     fn vitals_are_numbers() {
-        let heartbeat = v1::Heartbeat { cpu: f64::NAN, ..v1::Heartbeat::default() };
+        let heartbeat = v1::Heartbeat {
+            cpu: f64::NAN,
+            ..v1::Heartbeat::default()
+        };
         assert_eq!(vitals(&heartbeat), Vitals::default());
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// The service.
 #[derive(Debug)]
@@ -36,10 +36,18 @@ impl MeshService {
 impl Mesh for MeshService {
     type LinkStream = Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
 
-    async fn link(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::LinkStream>, Status> {
+    async fn link(
+        &self,
+        request: Request<Streaming<v1::AgentMessage>>,
+    ) -> Result<Response<Self::LinkStream>, Status> {
         let (outbound, messages) = mpsc::channel(limits::OUTBOUND_QUEUE);
-        let link = Link { parts: self.parts.clone(), outbound };
-        self.parts.tasks.spawn("link", link.serve(request.into_inner()));
+        let link = Link {
+            parts: self.parts.clone(),
+            outbound,
+        };
+        self.parts
+            .tasks
+            .spawn("link", link.serve(request.into_inner()));
         let stream = ReceiverStream::new(messages).map(|outgoing| match outgoing {
             Outgoing::Message(message) => Ok(message),
             Outgoing::Refuse(why) => Err(Status::failed_precondition(why)),
@@ -77,13 +85,19 @@ impl Link {
     }
 
     /// Hello and Welcome.
-    async fn greet(&self, inbound: &mut Streaming<v1::AgentMessage>) -> Result<Membership, Outgoing> {
+    async fn greet(
+        &self,
+        inbound: &mut Streaming<v1::AgentMessage>,
+    ) -> Result<Membership, Outgoing> {
         let refuse = |error: hello::HelloError| Outgoing::Refuse(error.to_string());
         let first = tokio::select! {
             () = self.parts.closing.cancelled() => return Err(Outgoing::Close(JoinError::ShuttingDown.to_string())),
             first = timeout(limits::HELLO_TIMEOUT, inbound.message()) => first,
         };
-        let Ok(Ok(Some(v1::AgentMessage { kind: Some(Incoming::Hello(hello)) }))) = first else {
+        let Ok(Ok(Some(v1::AgentMessage {
+            kind: Some(Incoming::Hello(hello)),
+        }))) = first
+        else {
             return Err(refuse(hello::HelloError::Absent));
         };
         let hello = hello::check(hello).map_err(refuse)?;
@@ -121,7 +135,15 @@ impl Link {
             let message = match message {
                 Ok(Some(message)) => message,
                 Ok(None) => return registry.leave(id, "it said goodbye".into()).await,
-                Err(status) => return registry.detach(id, format!("its link broke: {}", status.message())).await,
+                // A message that is too large, or no message: its bytes have come, so the link is well and the agent is not.
+                Err(status) if matches!(status.code(), Code::OutOfRange | Code::Internal) => {
+                    let why = format!("its message cannot be read: {}", status.message());
+                    return registry.eject(id, why).await;
+                }
+                Err(status) => {
+                    let why = format!("its link broke: {}", status.message());
+                    return registry.detach(id, why).await;
+                }
             };
             if let Next::Nonsense(why) = self.take(message, id, &membership).await {
                 return registry.eject(id, why).await;
@@ -143,7 +165,8 @@ impl Link {
                 self.parts.registry.heard(id, Some(vitals)).await;
                 let assigned = membership.assignment.borrow().clone();
                 if let Some(assignment) = assigned {
-                    self.pass(AgentInput::Heartbeat(vitals), id, assignment).await;
+                    self.pass(AgentInput::Heartbeat(vitals), id, assignment)
+                        .await;
                 }
                 return Next::On;
             }
@@ -151,10 +174,14 @@ impl Link {
             Some(Incoming::Armed(armed)) => (armed.run, AgentInput::Armed),
             Some(Incoming::SetUpDone(done)) => (done.run.clone(), AgentInput::SetUpDone(done)),
             Some(Incoming::Batch(batch)) => (batch.run.clone(), AgentInput::Batch(Box::new(batch))),
-            Some(Incoming::StageFirstPassed(first)) => (first.run, AgentInput::Unused("StageFirstPassed")),
+            Some(Incoming::StageFirstPassed(first)) => {
+                (first.run, AgentInput::Unused("StageFirstPassed"))
+            }
             Some(Incoming::FaultState(state)) => (state.run, AgentInput::Unused("FaultState")),
             Some(Incoming::Drained(drained)) => (drained.run.clone(), AgentInput::Drained(drained)),
-            Some(Incoming::TearDownDone(done)) => (done.run.clone(), AgentInput::TearDownDone(done)),
+            Some(Incoming::TearDownDone(done)) => {
+                (done.run.clone(), AgentInput::TearDownDone(done))
+            }
         };
         let assigned = membership.assignment.borrow().clone();
         match assigned.filter(|assignment| assignment.run.as_str() == run) {
@@ -174,7 +201,10 @@ impl Link {
         };
         // A run that is over needs no messages.
         if let Ok(permit) = permit {
-            permit.send(FromAgent { agent: assignment.agent, message });
+            permit.send(FromAgent {
+                agent: assignment.agent,
+                message,
+            });
         }
     }
 
@@ -182,14 +212,22 @@ impl Link {
     fn late(&self, run: &str, input: AgentInput) {
         if let AgentInput::Batch(batch) = input {
             telemetry::late_batch("", run);
-            let ack = v1::Ack { run: batch.run, epoch: batch.epoch, seq: batch.seq };
+            let ack = v1::Ack {
+                run: batch.run,
+                epoch: batch.epoch,
+                seq: batch.seq,
+            };
             let _ = self.outbound.try_send(message(Kind::Ack(ack)));
         }
     }
 
     fn answer(&self, probe: v1::ClockProbe) {
         let received_ns = self.parts.anchor.unix_ns(Instant::now());
-        let reply = v1::ClockReply { probe_sent_ns: probe.sent_ns, received_ns, replied_ns: self.parts.anchor.unix_ns_now() };
+        let reply = v1::ClockReply {
+            probe_sent_ns: probe.sent_ns,
+            received_ns,
+            replied_ns: self.parts.anchor.unix_ns_now(),
+        };
         // A probe without an answer is only a probe less.
         let _ = self.outbound.try_send(message(Kind::ClockReply(reply)));
     }

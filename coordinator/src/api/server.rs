@@ -46,7 +46,11 @@ pub struct Parts {
 /// # Errors
 ///
 /// If the server fails.
-pub async fn serve(listener: TcpListener, parts: Parts, serving: Shutdown) -> Result<(), tonic::transport::Error> {
+pub async fn serve(
+    listener: TcpListener,
+    parts: Parts,
+    serving: Shutdown,
+) -> Result<(), tonic::transport::Error> {
     let mesh = MeshServer::new(MeshService::new(parts.clone()))
         .max_decoding_message_size(limits::MAX_AGENT_MESSAGE)
         .max_encoding_message_size(limits::MAX_AGENT_MESSAGE);

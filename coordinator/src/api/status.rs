@@ -33,5 +33,7 @@ pub(super) fn of_store(error: &StoreError) -> Status {
 /// A run that nobody knows.
 pub(super) fn no_run(run: &str) -> Status {
     let run: String = run.chars().take(crate::limits::MAX_NAME).collect();
-    Status::not_found(format!("there is no run `{run}`; `testmesh runs list` shows those that are kept"))
+    Status::not_found(format!(
+        "there is no run `{run}`; `testmesh runs list` shows those that are kept"
+    ))
 }

@@ -621,3 +621,7 @@ fn bounded(mut text: String) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@ use crate::fault::Timeline;
 use crate::report::model::{
     Agent, Integrity, Report, RunInfo, SCHEMA, Scenario, Site, SiteConnect, StartSkew, Tool,
 };
-use crate::verdict::{self, Input, Process, Rules, ledger};
+use crate::verdict::{self, Explained, Input, Process, Rules, ledger};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use testmesh_shared::metric::MetricId;
@@ -49,6 +49,13 @@ pub fn report(aggregator: &Aggregator, facts: Facts) -> (Report, Rollup) {
         agents: &agents,
         missing_batches: &missing,
         process: facts.process,
+        explained: Explained {
+            ended_early: aggregator.found("ended_early"),
+            malformed_rows: Explained::MALFORMED
+                .iter()
+                .map(|code| aggregator.found(code))
+                .sum(),
+        },
     });
     let by_scenario: Vec<_> = entries
         .iter()

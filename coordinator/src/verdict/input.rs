@@ -28,6 +28,22 @@ pub struct Input<'a> {
     pub missing_batches: &'a [(String, u64)],
     /// Whether agents and coordinator share one process.
     pub process: Process,
+    /// Failures of stages that say by themselves what is wrong with the data.
+    pub explained: Explained,
+}
+
+/// How many stages failed because of the data, by their findings. Each ends a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Explained {
+    /// Streams that ended before their `stop`: `ended_early`.
+    pub ended_early: u64,
+    /// Rows that could not be cut from their message or told apart, which count as mismatched too.
+    pub malformed_rows: u64,
+}
+
+impl Explained {
+    /// The codes that malformed rows are found under.
+    pub const MALFORMED: [&'static str; 2] = ["row_shape", "key_not_unique"];
 }
 
 /// Whether agents and coordinator share one process.

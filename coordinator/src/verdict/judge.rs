@@ -2,13 +2,14 @@
 //!
 //! In this order: data proven corrupt, or a broken threshold that nothing taints, is `failed`; any reason against the
 //! measurement is `inconclusive`; what is left is `passed`. All reasons are given, those that decided first.
-use super::input::{Criterion, Input};
+use super::input::{Criterion, Explained, Input};
 use super::reason::{ReasonClass, ReasonCode, VerdictKind};
 use super::threshold::{self, Observed};
 use super::{integrity, ledger, validity};
 use crate::report::model::{Reason, Threshold, ThresholdOutcome, Unit};
 use crate::run::{Failure, PlanAtFault};
 use testmesh_shared::exit_code::ExitCode;
+use testmesh_shared::metric::MetricId;
 
 /// The answer of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,10 +43,8 @@ pub fn judge(input: &Input<'_>) -> Verdict {
         pace_matters |= threshold::depends_on_pace(criterion);
         match observed.outcome {
             ThresholdOutcome::Failed if tainted_by.is_empty() => {
-                reasons.push(Reason {
-                    code: ReasonCode::ThresholdBroken,
-                    message: broken(criterion, observed),
-                });
+                let reason = why_broken(criterion, observed, input, &reasons);
+                reasons.extend(reason);
             }
             ThresholdOutcome::NoData => without_data.push(Reason {
                 code: ReasonCode::NoData,
@@ -124,13 +123,40 @@ fn taints(
     taints
 }
 
-fn broken(criterion: &Criterion, observed: Observed) -> String {
-    let value = observed.value.unwrap_or_default();
-    format!(
-        "{} does not hold: it was {}",
-        criterion.text,
-        show(value, observed.unit)
-    )
+/// Why a threshold is broken. Failed sessions that the data explains are told by what is wrong with the data, and once.
+fn why_broken(
+    criterion: &Criterion,
+    observed: Observed,
+    input: &Input<'_>,
+    so_far: &[Reason],
+) -> Option<Reason> {
+    let value = show(observed.value.unwrap_or_default(), observed.unit);
+    let message = format!("{} does not hold: it was {value}", criterion.text);
+    let failed = ledger::sum(input.ledger).failed;
+    let Explained {
+        ended_early,
+        malformed_rows,
+    } = input.explained;
+    let explained = criterion.metric == MetricId::SessionsFailed
+        && ended_early.saturating_add(malformed_rows) >= failed;
+    let mismatched = so_far
+        .iter()
+        .any(|reason| reason.code == ReasonCode::RowsMismatched);
+    match (explained, ended_early) {
+        // Malformed rows count as mismatched, which is a reason already.
+        (true, 0) if mismatched => None,
+        (false, _) | (true, 0) => Some(Reason {
+            code: ReasonCode::ThresholdBroken,
+            message,
+        }),
+        (true, _) => {
+            let message = format!("{message}, because streams ended before their `stop` was met");
+            Some(Reason {
+                code: ReasonCode::EndedEarly,
+                message,
+            })
+        }
+    }
 }
 
 /// A value with its unit, as people write it.

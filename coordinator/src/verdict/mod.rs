@@ -10,6 +10,6 @@ mod reason;
 pub mod threshold;
 pub mod validity;
 
-pub use input::{Criterion, Input, Process, Rules, StageFact};
+pub use input::{Criterion, Explained, Input, Process, Rules, StageFact};
 pub use judge::{Verdict, judge, show};
 pub use reason::{ReasonClass, ReasonCode, VerdictKind};

@@ -76,6 +76,7 @@ reason_codes! {
     RowsReordered "rows_reordered" Integrity "Rows came out of order, beyond what the plan allows.",
     RowsMismatched "rows_mismatched" Integrity "Rows differ from their truth, beyond what the plan allows.",
     ThresholdBroken "threshold_broken" Threshold "A threshold is broken, and nothing makes its value doubtful.",
+    EndedEarly "ended_early" Threshold "Streams ended by themselves before their `stop`, and that alone broke a threshold on failed sessions.",
     NoData "no_data" Validity "A threshold found nothing to judge, though its stage could have been reached.",
     RowsUnverified "rows_unverified" Validity "Rows could not be compared because their truth could not be read.",
     NothingVerified "nothing_verified" Validity "A stage with a truth received rows, and not one was verified.",

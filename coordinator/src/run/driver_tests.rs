@@ -1,0 +1,671 @@
+//! Whole runs under paused time: the real registry, runs and drivers, with agents that are scripts.
+use super::super::{
+    Lifecycle, RunHandle, Runs, RunsHandle, StopMode, Submission, Surroundings, Told,
+};
+use crate::registry::lease::Terms;
+use crate::registry::{Hello, Membership, Outgoing, Registry, RegistryHandle, Vitals};
+use crate::report::model::{EventKind, Report};
+use crate::run::{AgentInput, FromAgent, Sealing};
+use crate::store::{MemoryStore, RunStore};
+use crate::verdict::Process;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use testmesh_agent::driver::DRIVERS;
+use testmesh_proto::v1::{self, coordinator_message::Kind};
+use testmesh_shared::clock::TimeAnchor;
+use testmesh_shared::id::{BatchSeq, Epoch, RunId, Site};
+use testmesh_shared::metric::{Histogram, LabelSet, MetricId};
+use testmesh_shared::plan::{self, NoFiles, Source, VarOverrides};
+use testmesh_shared::shutdown::{Shutdown, Tasks};
+use testmesh_shared::wire::BatchBuilder;
+use tokio::sync::mpsc;
+
+const PLAN: &str = "
+testmesh: v1
+name: naps
+scenarios:
+  s:
+    load: { virtual_users: 2, for: 10s }
+    graceful_stop: 5s
+    stages:
+      - name: nap
+        wait: { for: 1s }
+";
+
+const WITH_SETUP: &str = "
+testmesh: v1
+name: naps
+setup:
+  - name: ready
+    wait: { for: 1s }
+teardown:
+  - name: tidy
+    wait: { for: 1s }
+scenarios:
+  s:
+    load: { virtual_users: 2, for: 10s }
+    stages:
+      - name: nap
+        wait: { for: 1s }
+";
+
+/// What a scripted agent does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Habit {
+    Good,
+    /// Refuses the plan.
+    Refuses,
+    /// Never says Armed.
+    NeverArms,
+    /// Its link breaks in the middle, and it does not come back.
+    Breaks,
+    /// Falls silent in the middle.
+    FallsSilent,
+    /// Its link breaks in the middle; it comes back and repeats everything.
+    Returns,
+    /// Never says Drained.
+    NeverDrains,
+    /// Leaves batches out.
+    SkipsBatches,
+    /// Sends a batch of strings that are not there.
+    SendsNonsense,
+    /// Measures the future.
+    MeasuresTheFuture,
+    /// Counts sessions that nobody knows the end of.
+    ForgetsSessions,
+    /// Fails setup.
+    FailsSetup,
+}
+
+/// Where a scripted agent is in its run.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    First,
+    Last,
+}
+
+struct Agent {
+    registry: RegistryHandle,
+    habit: Habit,
+    hello: Hello,
+    membership: Membership,
+    messages: mpsc::Receiver<Outgoing>,
+    run: String,
+    batches: Vec<v1::Batch>,
+}
+
+impl Agent {
+    async fn join(registry: &RegistryHandle, index: usize, habit: Habit) -> Self {
+        let hello = Hello {
+            agent: format!("a{index}").parse().unwrap(),
+            epoch: Epoch::new(7),
+            site: Site::local(),
+            labels: BTreeMap::new(),
+            version: "0.1.0".into(),
+            drivers: BTreeSet::from(["wait".to_owned()]),
+            runtimes: 1,
+        };
+        let (outbound, messages) = mpsc::channel(64);
+        let membership = registry.join(hello.clone(), outbound).await.unwrap();
+        let (registry, run, batches) = (registry.clone(), String::new(), Vec::new());
+        Self {
+            registry,
+            habit,
+            hello,
+            membership,
+            messages,
+            run,
+            batches,
+        }
+    }
+
+    async fn say(&self, message: AgentInput) {
+        let assignment = self.membership.assignment.borrow().clone();
+        if let Some(assignment) = assignment {
+            let _ = assignment
+                .inbox
+                .send(FromAgent {
+                    agent: assignment.agent,
+                    message,
+                })
+                .await;
+        }
+    }
+
+    /// Lives until its link is closed, or until its habit ends it.
+    async fn live(mut self) {
+        let mut heartbeat = tokio::time::interval(Duration::from_secs(1));
+        let mut work: Option<(tokio::time::Instant, Step)> = None;
+        loop {
+            let due = async {
+                match work {
+                    Some((at, _)) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = heartbeat.tick() => {
+                    let vitals = Vitals { clock_uncertainty_ns: 1_000, ..Vitals::default() };
+                    self.registry.heard(self.membership.id, Some(vitals)).await;
+                    self.say(AgentInput::Heartbeat(vitals)).await;
+                }
+                () = due => {
+                    let (_, step) = work.take().expect("only what is due wakes");
+                    let Some(next) = self.work(step).await else { return };
+                    work = next;
+                }
+                message = self.messages.recv() => match message {
+                    Some(Outgoing::Message(message)) => {
+                        if let Some(Kind::Start(_)) = &message.kind {
+                            work = Some((tokio::time::Instant::now() + Duration::from_secs(2), Step::First));
+                        }
+                        self.take(message).await;
+                    }
+                    Some(Outgoing::Refuse(_) | Outgoing::Close(_)) | None => return,
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, message: v1::CoordinatorMessage) {
+        match message.kind {
+            Some(Kind::Prepare(prepare)) => {
+                self.run = prepare.run.clone();
+                self.batches.clear();
+                match self.habit {
+                    Habit::NeverArms => {}
+                    Habit::Refuses => {
+                        let (run, reason) = (prepare.run, "no secret `x` here".into());
+                        self.say(AgentInput::Refused(v1::Refused {
+                            run,
+                            reason,
+                            problems: Vec::new(),
+                        }))
+                        .await;
+                    }
+                    _ => self.say(AgentInput::Armed).await,
+                }
+            }
+            Some(Kind::SetUp(set_up)) => {
+                let error = if self.habit == Habit::FailsSetup {
+                    "503"
+                } else {
+                    ""
+                };
+                let (error, saves) = (error.to_owned(), r#"{"token":1}"#.to_owned());
+                self.say(AgentInput::SetUpDone(v1::SetUpDone {
+                    run: set_up.run,
+                    error,
+                    saves,
+                }))
+                .await;
+            }
+            Some(Kind::Start(start))
+                if self.hello.agent.as_str() == "a0" && !start.saves.is_empty() =>
+            {
+                assert_eq!(start.saves, r#"{"token":1}"#);
+            }
+            Some(Kind::Stop(_)) => self.drain().await,
+            Some(Kind::TearDown(tear_down)) => {
+                let done = v1::TearDownDone {
+                    run: tear_down.run,
+                    error: String::new(),
+                };
+                self.say(AgentInput::TearDownDone(done)).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// Two sessions pass and two are in flight; then the habit shows. None: the agent is gone.
+    async fn work(&mut self, step: Step) -> Option<Option<(tokio::time::Instant, Step)>> {
+        match step {
+            Step::First => {
+                self.ship(1, 4, 2).await;
+                self.misbehave().await.then(|| {
+                    let healthy =
+                        !matches!(self.habit, Habit::SendsNonsense | Habit::MeasuresTheFuture);
+                    healthy.then(|| {
+                        (
+                            tokio::time::Instant::now() + Duration::from_secs(9),
+                            Step::Last,
+                        )
+                    })
+                })
+            }
+            Step::Last => {
+                if self.habit != Habit::ForgetsSessions {
+                    self.ship(2, 0, 2).await;
+                }
+                if self.habit != Habit::NeverDrains {
+                    self.drain().await;
+                }
+                Some(None)
+            }
+        }
+    }
+
+    /// What goes wrong in the middle. False: the agent is gone.
+    async fn misbehave(&mut self) -> bool {
+        match self.habit {
+            Habit::Breaks => {
+                self.registry
+                    .detach(self.membership.id, "reset".into())
+                    .await;
+                return false;
+            }
+            // Its process hangs: the link stays, and says nothing.
+            Habit::FallsSilent => std::future::pending().await,
+            Habit::Returns => {
+                self.registry
+                    .detach(self.membership.id, "reset".into())
+                    .await;
+                let (outbound, messages) = mpsc::channel(64);
+                self.membership = self
+                    .registry
+                    .join(self.hello.clone(), outbound)
+                    .await
+                    .unwrap();
+                self.messages = messages;
+                for batch in self.batches.clone() {
+                    self.say(AgentInput::Batch(Box::new(batch))).await;
+                }
+                self.say(AgentInput::Armed).await;
+            }
+            Habit::SendsNonsense => {
+                let labels = Some(v1::Labels {
+                    metric: 99,
+                    pairs: Vec::new(),
+                });
+                let counters = vec![v1::CounterDelta {
+                    labels,
+                    second: 0,
+                    value: 1,
+                }];
+                let batch = v1::Batch {
+                    run: self.run.clone(),
+                    epoch: 7,
+                    seq: 2,
+                    counters,
+                    ..v1::Batch::default()
+                };
+                self.say(AgentInput::Batch(Box::new(batch))).await;
+            }
+            Habit::MeasuresTheFuture => self.ship(5_000, 0, 2).await,
+            _ => {}
+        }
+        true
+    }
+
+    async fn ship(&mut self, second: u32, started: u64, passed: u64) {
+        let seq = u64::try_from(self.batches.len()).unwrap() + 1;
+        let seq = if self.habit == Habit::SkipsBatches {
+            seq + 1
+        } else {
+            seq
+        };
+        let run: RunId = self.run.parse().unwrap();
+        let mut batch = BatchBuilder::new(&run, Epoch::new(7), BatchSeq::new(seq), second);
+        let labels = LabelSet::new(&[("scenario", "s")]).unwrap();
+        batch.counter(MetricId::SessionsStarted, &labels, second, started);
+        batch.counter(MetricId::SessionsPassed, &labels, second, passed);
+        batch.gauge(MetricId::SessionsActive, &labels, second, 2.0);
+        batch.in_flight("s", started.saturating_sub(passed));
+        let labels = [("scenario", "s"), ("stage", "nap"), ("outcome", "passed")];
+        let mut naps = Histogram::new();
+        naps.record(1_000_000_000).unwrap();
+        batch.trend(
+            MetricId::StageDuration,
+            &LabelSet::new(&labels).unwrap(),
+            second,
+            &naps,
+        );
+        let batch = batch.build();
+        self.batches.push(batch.clone());
+        self.say(AgentInput::Batch(Box::new(batch))).await;
+    }
+
+    async fn drain(&self) {
+        let skipped = u64::from(self.habit == Habit::SkipsBatches);
+        let last_seq = u64::try_from(self.batches.len()).unwrap() + skipped;
+        let drained = v1::Drained {
+            run: self.run.clone(),
+            epoch: 7,
+            last_seq,
+            started_late_ns: 5_000,
+        };
+        self.say(AgentInput::Drained(drained)).await;
+    }
+}
+
+struct World {
+    registry: RegistryHandle,
+    runs: RunsHandle,
+    store: Arc<MemoryStore>,
+    tasks: Tasks,
+}
+
+impl World {
+    fn start() -> Self {
+        let tasks = Tasks::new(Shutdown::new());
+        let terms = Terms {
+            suspect_after: Duration::from_secs(3),
+            lost_after: Duration::from_secs(10),
+        };
+        let (registry, handle) = Registry::new(terms);
+        tasks.spawn("registry", registry.run(tasks.shutdown().clone()));
+        let store = Arc::new(MemoryStore::new(10));
+        let dyn_store: Arc<dyn RunStore> = Arc::<MemoryStore>::clone(&store);
+        let surroundings = Surroundings {
+            registry: handle.clone(),
+            anchor: TimeAnchor::now(),
+            tasks: tasks.clone(),
+            sealing: Sealing {
+                store: dyn_store,
+                render: |_, _| Vec::new(),
+                process: Process::Apart,
+            },
+        };
+        let (runs, runs_handle) = Runs::new(surroundings);
+        tasks.spawn("runs", runs.run(tasks.shutdown().clone()));
+        Self {
+            registry: handle,
+            runs: runs_handle,
+            store,
+            tasks,
+        }
+    }
+
+    async fn agents(&self, habits: &[Habit]) {
+        for (index, habit) in habits.iter().enumerate() {
+            let agent = Agent::join(&self.registry, index, *habit).await;
+            self.tasks.spawn("agent", agent.live());
+        }
+    }
+
+    async fn submit(&self, id: &str, text: &str, agents: u32) -> RunHandle {
+        let source = Source {
+            name: "plan.yaml",
+            text,
+            files: &NoFiles,
+        };
+        let (plan, _) = plan::load(source, &VarOverrides::default(), DRIVERS).unwrap();
+        let id: RunId = id.parse().unwrap();
+        let (plan, vars) = (Arc::new(plan), "{}".to_owned());
+        let submission = Submission {
+            id: id.clone(),
+            plan,
+            vars,
+            seed: 1,
+            agents,
+            parent: None,
+        };
+        self.runs.submit(submission).await.unwrap();
+        self.runs.find(id).await.unwrap()
+    }
+
+    async fn report(&self, id: &str) -> Arc<Report> {
+        self.store
+            .find(&id.parse().unwrap())
+            .await
+            .unwrap()
+            .unwrap()
+            .report
+    }
+}
+
+/// Waits until the run has told its end, and returns the states that it went through.
+async fn ended(handle: &RunHandle) -> Vec<String> {
+    let log = handle.log();
+    let mut latest = log.watch();
+    loop {
+        let (told, over) = log.after(0);
+        if over {
+            let states = told.iter().filter_map(|told| match told {
+                Told::Event(line) => match &line.kind {
+                    EventKind::State { state, .. } => Some(state.clone()),
+                    _ => None,
+                },
+                Told::Progress(..) => None,
+            });
+            return states.collect();
+        }
+        latest.changed().await.unwrap();
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let codes: Vec<_> = report
+        .reasons
+        .iter()
+        .map(|reason| reason.code.as_str())
+        .collect();
+    let s = report.sessions;
+    format!(
+        "{} {} [{}] started {} passed {} lost {}",
+        report.verdict,
+        report.exit_code,
+        codes.join(" "),
+        s.started,
+        s.passed,
+        s.lost
+    )
+}
+
+async fn check(habits: &[Habit], plan: &str, expect: &str) -> Arc<Report> {
+    let world = World::start();
+    world.agents(habits).await;
+    let handle = world.submit("r1", plan, 0).await;
+    let began = tokio::time::Instant::now();
+    ended(&handle).await;
+    // Whatever agents do, a run of 10 s ends: after its graceful stop and the time to seal.
+    assert!(
+        began.elapsed() < Duration::from_secs(110),
+        "{habits:?} took {:?}",
+        began.elapsed()
+    );
+    let report = world.report("r1").await;
+    assert_eq!(
+        summary(&report),
+        expect,
+        "{habits:?}: {:#?}",
+        report.reasons
+    );
+    assert!(world.tasks.panicked().is_none());
+    report
+}
+
+#[tokio::test(start_paused = true)]
+async fn good_agents_pass() {
+    let report = check(
+        &[Habit::Good, Habit::Good],
+        PLAN,
+        "passed 0 [] started 8 passed 8 lost 0",
+    )
+    .await;
+    assert_eq!(report.scenarios[0].concurrency_max, 4);
+    assert_eq!(
+        report
+            .agents
+            .iter()
+            .map(|agent| agent.sessions)
+            .collect::<Vec<_>>(),
+        [4, 4]
+    );
+    assert_eq!(report.start_skew.map(|skew| skew.value), Some(0.0));
+    assert_eq!((report.stages.len(), report.stages[0].runs), (2, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn setup_and_teardown_are_run_once() {
+    let world = World::start();
+    world.agents(&[Habit::Good, Habit::Good]).await;
+    let handle = world.submit("r1", WITH_SETUP, 0).await;
+    let states = ended(&handle).await;
+    let all = [
+        "queued",
+        "preparing",
+        "setting_up",
+        "starting",
+        "running",
+        "draining",
+        "tearing_down",
+        "sealed",
+    ];
+    assert_eq!(states, all);
+    assert_eq!(
+        summary(&*world.report("r1").await),
+        "passed 0 [] started 8 passed 8 lost 0"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_that_fail_before_the_start_keep_the_run_from_starting() {
+    check(
+        &[Habit::Good, Habit::Refuses],
+        PLAN,
+        "inconclusive 10 [plan_refused] started 0 passed 0 lost 0",
+    )
+    .await;
+    check(
+        &[Habit::Good, Habit::NeverArms],
+        PLAN,
+        "inconclusive 10 [start_failed] started 0 passed 0 lost 0",
+    )
+    .await;
+    check(
+        &[Habit::FailsSetup],
+        WITH_SETUP,
+        "inconclusive 10 [setup_failed] started 0 passed 0 lost 0",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_agent_had_in_flight_when_it_was_lost_is_lost() {
+    for habit in [Habit::Breaks, Habit::FallsSilent] {
+        let lost = "inconclusive 10 [agent_lost] started 8 passed 6 lost 2";
+        let report = check(&[Habit::Good, habit], PLAN, lost).await;
+        assert_eq!(report.agents[1].status, "lost", "{habit:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_comes_back_is_counted_once() {
+    check(
+        &[Habit::Good, Habit::Returns],
+        PLAN,
+        "passed 0 [] started 8 passed 8 lost 0",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nonsense_costs_its_agent_the_link_and_nobody_else() {
+    for habit in [Habit::SendsNonsense, Habit::MeasuresTheFuture] {
+        let lost = "inconclusive 10 [agent_lost] started 8 passed 6 lost 2";
+        let report = check(&[Habit::Good, habit], PLAN, lost).await;
+        assert!(
+            report
+                .findings
+                .iter()
+                .any(|finding| finding.code == "nonsense"),
+            "{habit:?}"
+        );
+        assert_eq!(report.agents[0].status, "drained");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_arrived_or_ended_is_said() {
+    // The run waits for the missing batch until it has to end.
+    let skipped = "inconclusive 10 [run_overran measurements_missing] started 8 passed 8 lost 0";
+    check(&[Habit::Good, Habit::SkipsBatches], PLAN, skipped).await;
+    let undrained = "inconclusive 10 [run_overran] started 8 passed 8 lost 0";
+    check(&[Habit::Good, Habit::NeverDrains], PLAN, undrained).await;
+    let forgotten = "inconclusive 10 [ledger_unbalanced] started 4 passed 2 lost 0";
+    check(&[Habit::ForgetsSessions], PLAN, forgotten).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_without_agents_waits_a_little_and_is_then_not_placed() {
+    let world = World::start();
+    let handle = world.submit("r1", PLAN, 2).await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(ended(&handle).await, ["queued", "sealed"]);
+    assert_eq!(began.elapsed().as_secs(), 5);
+    assert_eq!(
+        summary(&*world.report("r1").await),
+        "inconclusive 103 [not_enough_agents] started 0 passed 0 lost 0"
+    );
+    // Agents that dial in meanwhile are taken.
+    let handle = world.submit("r2", PLAN, 2).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    world.agents(&[Habit::Good, Habit::Good]).await;
+    ended(&handle).await;
+    assert_eq!(
+        summary(&*world.report("r2").await),
+        "passed 0 [] started 8 passed 8 lost 0"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_wait_for_each_other_or_run_side_by_side() {
+    let world = World::start();
+    world.agents(&[Habit::Good, Habit::Good]).await;
+    let first = world.submit("r1", PLAN, 1).await;
+    let beside = world.submit("r2", PLAN, 1).await;
+    let third = world.submit("r3", PLAN, 2).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(
+        (first.overview().state, beside.overview().state),
+        (Lifecycle::Running, Lifecycle::Running)
+    );
+    assert_eq!(third.overview().state, Lifecycle::Queued);
+    ended(&third).await;
+    let listed: Vec<_> = world
+        .runs
+        .list()
+        .await
+        .iter()
+        .map(|run| (run.id.to_string(), run.exit_code))
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            ("r3".to_owned(), 0),
+            ("r2".to_owned(), 0),
+            ("r1".to_owned(), 0)
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_run_is_sealed_with_what_it_has() {
+    let world = World::start();
+    world.agents(&[Habit::Good]).await;
+    let handle = world.submit("r1", PLAN, 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    handle.stop(StopMode::Drain).await;
+    ended(&handle).await;
+    assert_eq!(
+        summary(&*world.report("r1").await),
+        "inconclusive 105 [stopped] started 0 passed 0 lost 0"
+    );
+    // In the queue as well.
+    let queued = world.submit("r2", PLAN, 5).await;
+    queued.stop(StopMode::Abort).await;
+    assert_eq!(ended(&queued).await, ["queued", "sealed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_drains_stops_its_runs_first() {
+    let world = World::start();
+    world.agents(&[Habit::Good]).await;
+    let handle = world.submit("r1", PLAN, 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.tasks.shutdown().drain();
+    ended(&handle).await;
+    assert_eq!(world.report("r1").await.exit_code, 105);
+}
