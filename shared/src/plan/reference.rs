@@ -9,6 +9,37 @@ use super::keys::{Form, Group, Key, Keys, Need, State};
 use super::problem::ProblemCode;
 use super::table::{PLAN, STAGE};
 
+/// What expressions may read and call.
+const EXPRESSIONS: &str = "
+## Expressions
+
+Expressions are [CEL](https://cel.dev). They stand bare where the tables above say *expression*, and inside of `${…}` in *text with `${…}`*. \
+A text that is exactly one `${…}` keeps the value's type; elsewhere bytes become base64, and null, lists and maps are errors. `$${` is a literal `${`. \
+Everything else takes only `${vars…}`, resolved when the plan is loaded.
+
+| name | what it is | where |
+| --- | --- | --- |
+| `vars.NAME` | variables | everywhere |
+| `secrets.NAME` | secrets | in text with `${…}` that goes out, never in `expect`, `save`, `until`, `when` |
+| `run.id`, `run.seed`, `run.NAME` | the run, and what `setup` saved | stages |
+| `session.id`, `.index`, `.virtual_user`, `.NAME` | the session, and what it saved; a parallel branch's saves are there after it ended | stages of scenarios |
+| `agent.id`, `agent.site` | the agent | stages |
+| the name in `as` | the number from 0, or the item | inside of `repeat` |
+| `elapsed`, and what the driver gives: `status`, `headers`, `body`, `text`, `stream` | results of the stage | its own `expect`, `until` and `save` |
+
+Beside CEL's own functions there are:
+
+| function | value |
+| --- | --- |
+| `now()` | milliseconds since the Unix epoch |
+| `uuid()` | a version 4 UUID, from the session's seed |
+| `random()`, `random(N)`, `random(FROM, TO)` | a number from 0 below 1; a whole number from 0 below N; one from FROM below TO; from the session's seed |
+| `range(N)`, `range(FROM, TO)` | the whole numbers from 0 below N; from FROM below TO |
+| `b64(X)`, `hex(X)` | text or bytes X in base64, in hexadecimal |
+
+An expression has at most 4096 bytes, and one evaluation takes at most 200000 steps of comprehensions and `range`.
+";
+
 /// The reference of the plan format, in Markdown, with the drivers that `forms` knows.
 #[must_use]
 pub fn reference(forms: &[&'static DriverForm]) -> String {
@@ -48,6 +79,7 @@ pub fn reference(forms: &[&'static DriverForm]) -> String {
             section(&mut out, keys);
         }
     }
+    out.push_str(EXPRESSIONS);
     out.push_str("\n## Problem codes\n\n| code | meaning |\n| --- | --- |\n");
     for (code, meaning) in ProblemCode::ALL {
         line(&mut out, format_args!("| `{code}` | {meaning} |"));

@@ -404,27 +404,3 @@ fn wide_maps_are_found_by_key() {
     let twice = Value::map([("a", Value::from(1_i64)), ("a", Value::from(2_i64))]);
     assert_eq!(twice.get("a").and_then(Value::as_i64), Some(2));
 }
-
-#[test]
-fn tmp_perf() {
-    let json = format!(r#"{{"job_id":"7-abc","list":[{}]}}"#, vec!["12.5"; 512].join(","));
-    let e = expr("status == 200 && size(body.job_id) > 0");
-    let time = |name: &str, f: &mut dyn FnMut()| {
-        let at = tokio::time::Instant::now();
-        for _ in 0..20000 { f(); }
-        println!("{name}: {:?}", at.elapsed() / 20000);
-    };
-    let mut s = Scope::root();
-    s.set("status", 200_i64);
-    s.set("body", Value::from_json_slice(json.as_bytes()).unwrap());
-    time("holds", &mut || { e.holds(&s).unwrap(); });
-    let e2 = expr("size(body.list) == 512");
-    time("size", &mut || { e2.holds(&s).unwrap(); });
-    time("parse", &mut || { Value::from_json_slice(json.as_bytes()).unwrap(); });
-    time("serde", &mut || { serde_json::from_slice::<serde_json::Value>(json.as_bytes()).unwrap(); });
-    let t = template("/metadata/${session.job}");
-    s.set_field("session", "job", "7-abc");
-    time("template", &mut || { t.text(&s).unwrap(); });
-    let h = expr("has(session.job)");
-    time("has", &mut || { h.holds(&s).unwrap(); });
-}
