@@ -7,5 +7,6 @@ mod bad_plans;
 mod data_faults;
 mod foreign_servers;
 mod healthy;
+mod plans;
 mod signals;
 mod traces;

@@ -23,13 +23,26 @@ fn plans(directory: &Path) -> Vec<PathBuf> {
 fn every_shipped_plan_checks_without_a_problem() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let shipped = [plans(&root.join("plans")), plans(&root.join("bench/plans"))].concat();
-    assert!(shipped.len() >= 8, "only {} plans were found", shipped.len());
+    assert!(
+        shipped.len() >= 8,
+        "only {} plans were found",
+        shipped.len()
+    );
     let mut wrong = Vec::new();
     for plan in &shipped {
-        let output = Command::new(binary("testmesh")).arg("check").arg(plan).output().unwrap();
+        let output = Command::new(binary("testmesh"))
+            .arg("check")
+            .arg(plan)
+            .output()
+            .unwrap();
         if !output.status.success() {
             let said = [output.stdout, output.stderr].concat();
-            wrong.push(format!("{}: {}\n{}", plan.display(), output.status, String::from_utf8_lossy(&said)));
+            wrong.push(format!(
+                "{}: {}\n{}",
+                plan.display(),
+                output.status,
+                String::from_utf8_lossy(&said)
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
