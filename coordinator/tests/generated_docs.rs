@@ -9,7 +9,11 @@ fn check(file: &str, expect: &str) {
         .join("../docs")
         .join(file);
     if std::env::var_os("TESTMESH_REGENERATE").is_some() {
-        std::fs::write(&path, expect).unwrap();
+        let written = std::fs::write(&path, expect);
+        assert!(
+            written.is_ok(),
+            "docs/{file} cannot be written: {written:?}"
+        );
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     let line = found

@@ -27,6 +27,10 @@ pub(super) enum OnSignal {
 }
 
 /// What one turn of the loop is about.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time lives, on the stack of one loop"
+)]
 enum Turn {
     Event(Result<Option<RunEvent>, Status>),
     FirstSignal,

@@ -5,7 +5,7 @@
 use super::output::Output;
 use crate::report::format;
 use crate::report::terminal::clean;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 use testmesh_proto::v1::{Progress, ScenarioProgress};
 
@@ -23,22 +23,18 @@ pub(super) struct View<'a> {
     output: &'a Output,
     plan: String,
     state: String,
-    live: Option<Live>,
+    /// Lines at the end of a terminal, redrawn in one go.
+    live: Option<ProgressBar>,
     next_plain: f64,
-}
-
-/// Lines at the end of a terminal.
-struct Live {
-    lines: MultiProgress,
-    bars: Vec<ProgressBar>,
 }
 
 impl<'a> View<'a> {
     /// A view of a run that has not told anything yet.
     pub(super) fn new(output: &'a Output, plan: &str) -> Self {
-        let live = output.live().then(|| Live {
-            lines: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
-            bars: Vec::new(),
+        let live = output.live().then(|| {
+            let style = ProgressStyle::with_template("{msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
         });
         Self {
             output,
@@ -64,15 +60,15 @@ impl<'a> View<'a> {
     pub(super) fn say(&self, text: &str) {
         let text = format!("{}  {text}", self.plan);
         match &self.live {
-            Some(live) => live.lines.suspend(|| self.output.talk(&text)),
+            Some(live) => live.suspend(|| self.output.talk(&text)),
             None => self.output.talk(&text),
         }
     }
 
     /// The run as merged so far.
     pub(super) fn progress(&mut self, progress: &Progress) {
-        if let Some(live) = &mut self.live {
-            live.draw(live_lines(&self.plan, &self.state, progress));
+        if let Some(live) = &self.live {
+            live.set_message(live_lines(&self.plan, &self.state, progress).join("\n"));
         } else if progress.elapsed_s >= self.next_plain {
             let step = if progress.elapsed_s < 60.0 {
                 PLAIN_EVERY_S
@@ -88,23 +84,7 @@ impl<'a> View<'a> {
     /// Takes the redrawn lines away: the summary says it better.
     pub(super) fn clear(&mut self) {
         if let Some(live) = self.live.take() {
-            live.bars.iter().for_each(ProgressBar::finish_and_clear);
-            // A terminal that has gone is no reason to fail.
-            let _ = live.lines.clear();
-        }
-    }
-}
-
-impl Live {
-    fn draw(&mut self, lines: Vec<String>) {
-        while self.bars.len() < lines.len() {
-            let style = ProgressStyle::with_template("{msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            self.bars
-                .push(self.lines.add(ProgressBar::new_spinner().with_style(style)));
-        }
-        for (bar, line) in self.bars.iter().zip(lines) {
-            bar.set_message(line);
+            live.finish_and_clear();
         }
     }
 }
