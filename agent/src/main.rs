@@ -23,18 +23,29 @@ use url::Url;
 #[command(name = "testmesh-agent", version, max_term_width = 100)]
 struct Args {
     /// Where the coordinator listens.
-    #[arg(long, value_name = "URL", env = "TESTMESH_COORDINATOR")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TESTMESH_COORDINATOR",
+        hide_env_values = true
+    )]
     coordinator: Url,
     /// Where this agent runs; latency is compared between sites.
     #[arg(
         long,
         value_name = "NAME",
         env = "TESTMESH_SITE",
+        hide_env_values = true,
         default_value = "local"
     )]
     site: Site,
     /// This agent's name, unique in the mesh. Default: the site, the host's name and the process id.
-    #[arg(long, value_name = "NAME", env = "TESTMESH_AGENT_ID")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TESTMESH_AGENT_ID",
+        hide_env_values = true
+    )]
     id: Option<AgentId>,
     /// A label for placement; may be given several times.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]

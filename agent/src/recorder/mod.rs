@@ -13,6 +13,8 @@ mod delta;
 mod finding;
 mod frame;
 mod gauge;
+#[cfg(test)]
+mod laws;
 mod meter;
 mod recording;
 mod slow;

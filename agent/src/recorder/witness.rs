@@ -45,6 +45,14 @@ impl SeenRow {
         u32::try_from(self.others.len() + 1).unwrap_or(u32::MAX)
     }
 
+    /// The sessions that saw the row, each once.
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> Vec<u64> {
+        let mut all = self.others.clone();
+        all.push(self.witness);
+        all
+    }
+
     #[inline]
     fn add(&mut self, session: u64) {
         // Sessions come in bursts: the last one is the likeliest.

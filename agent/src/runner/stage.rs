@@ -252,7 +252,7 @@ impl<'s> Running<'s> {
         Self {
             session,
             stage,
-            series: session.run.series(&session.scenario.name, &stage.name),
+            series: session.run.series(&session.scenario.name, stage),
             started: Instant::now(),
             span,
             parent,
