@@ -6,6 +6,7 @@ mod event;
 mod inbox;
 mod log;
 mod message;
+mod perform;
 mod result;
 mod roster;
 mod runs;

@@ -67,6 +67,14 @@ fn clock() -> Instant {
     runtime.block_on(async { Instant::now() })
 }
 
+fn merged(agent: usize, through: u64) -> Event {
+    Event::Merged { agent, through }
+}
+
+fn drained(agent: usize, last_seq: u64) -> Event {
+    Event::Drained { agent, last_seq }
+}
+
 fn show(action: &Action, start: Instant) -> String {
     match action {
         Action::Announce { state, reason } if reason.is_empty() => state.as_str().to_owned(),
@@ -119,50 +127,14 @@ fn the_usual_way() {
         .check(Event::Tick, "")
         .at(0.03)
         .check(Event::Tick, "running")
-        .check(
-            Event::Merged {
-                agent: 0,
-                through: 3,
-            },
-            "",
-        )
+        .check(merged(0, 3), "")
         .at(60.03)
         .check(Event::Tick, "draining")
-        .check(
-            Event::Merged {
-                agent: 0,
-                through: 7,
-            },
-            "",
-        )
-        .check(
-            Event::Drained {
-                agent: 0,
-                last_seq: 7,
-            },
-            "",
-        )
-        .check(
-            Event::Drained {
-                agent: 1,
-                last_seq: 2,
-            },
-            "",
-        )
-        .check(
-            Event::Merged {
-                agent: 1,
-                through: 1,
-            },
-            "",
-        )
-        .check(
-            Event::Merged {
-                agent: 1,
-                through: 2,
-            },
-            "tearing_down; tear down 0",
-        )
+        .check(merged(0, 7), "")
+        .check(drained(0, 7), "")
+        .check(drained(1, 2), "")
+        .check(merged(1, 1), "")
+        .check(merged(1, 2), "tearing_down; tear down 0")
         .check(
             Event::TearDownEnded {
                 agent: 0,
@@ -194,20 +166,8 @@ fn a_plan_without_setup_and_teardown_goes_straight_through() {
         .check(Event::Tick, "running")
         .at(5_000.0)
         .check(Event::Tick, "")
-        .check(
-            Event::Merged {
-                agent: 0,
-                through: 1,
-            },
-            "",
-        )
-        .check(
-            Event::Drained {
-                agent: 0,
-                last_seq: 1,
-            },
-            "draining; sealed; release; seal clean",
-        );
+        .check(merged(0, 1), "")
+        .check(drained(0, 1), "draining; sealed; release; seal clean");
 }
 
 #[test]
@@ -309,13 +269,7 @@ fn a_stop_drains_and_a_second_one_aborts() {
             },
             "stop Abort",
         )
-        .check(
-            Event::Drained {
-                agent: 0,
-                last_seq: 0,
-            },
-            "tearing_down; tear down 0",
-        )
+        .check(drained(0, 0), "tearing_down; tear down 0")
         .check(
             Event::StopAsked {
                 mode: StopMode::Abort,
@@ -375,13 +329,7 @@ fn a_lost_agent_costs_its_share_only() {
             "",
         )
         .at(61.0)
-        .check(
-            Event::Drained {
-                agent: 1,
-                last_seq: 0,
-            },
-            "draining; tearing_down; tear down 1",
-        )
+        .check(drained(1, 0), "draining; tearing_down; tear down 1")
         .check(
             Event::TearDownEnded {
                 agent: 1,
@@ -407,13 +355,7 @@ fn an_agent_that_never_drains_does_not_hold_the_run() {
     Script::running(terms, 2)
         .at(60.03)
         .check(Event::Tick, "draining")
-        .check(
-            Event::Drained {
-                agent: 1,
-                last_seq: 0,
-            },
-            "",
-        )
+        .check(drained(1, 0), "")
         .at(150.02)
         .check(Event::Tick, "")
         .at(150.03)

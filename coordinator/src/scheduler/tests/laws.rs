@@ -42,7 +42,7 @@ proptest! {
     #[test]
     fn shares_cover_every_scenario_exactly_once(agents in agents(), needs in needs(), rotate in 0..12_usize) {
         let Ok(made) = schedule(&needs, &agents) else { return Ok(()) };
-        let mut rotated = agents.clone();
+        let mut rotated = agents;
         if !rotated.is_empty() {
             let by = rotate % rotated.len();
             rotated.rotate_left(by);
