@@ -3,14 +3,45 @@ use super::model::{Extras, Report};
 use super::{html, json, junit, windows};
 use thiserror::Error;
 
-/// The names of a report's files.
-pub const FILES: [&str; 5] = [
-    "report.json",
-    "junit.xml",
-    "report.html",
-    "events.jsonl",
-    "windows.bin",
+/// Renders one file.
+type Render = fn(&Report, &Extras) -> Result<Vec<u8>, RenderError>;
+
+/// Every file of a report, in the order of the documentation. A new form of report is one renderer beside this file, and one
+/// line here.
+const RENDERERS: &[(&str, Render)] = &[
+    ("report.json", |report, _| {
+        json::render(report)
+            .map(String::into_bytes)
+            .map_err(json_error("report.json"))
+    }),
+    ("junit.xml", |report, _| {
+        junit::render(report)
+            .map(String::into_bytes)
+            .map_err(RenderError::Junit)
+    }),
+    ("report.html", |report, extras| {
+        Ok(html::render(report, extras).into_bytes())
+    }),
+    ("events.jsonl", |_, extras| {
+        json::events(&extras.events)
+            .map(String::into_bytes)
+            .map_err(json_error("events.jsonl"))
+    }),
+    ("windows.bin", |_, extras| {
+        windows::encode(&extras.windows).map_err(RenderError::Windows)
+    }),
 ];
+
+/// The names of a report's files.
+pub const FILES: [&str; RENDERERS.len()] = {
+    let mut names = [""; RENDERERS.len()];
+    let mut index = 0;
+    while index < RENDERERS.len() {
+        names[index] = RENDERERS[index].0;
+        index += 1;
+    }
+    names
+};
 
 /// Why a file of a report could not be rendered.
 #[derive(Debug, Error)]
@@ -40,31 +71,12 @@ pub fn files(
     report: &Report,
     extras: &Extras,
 ) -> Result<Vec<(&'static str, Vec<u8>)>, RenderError> {
-    let json_error = |file| move |source| RenderError::Json { file, source };
-    let [json_file, junit_file, html_file, events_file, windows_file] = FILES;
-    Ok(vec![
-        (
-            json_file,
-            json::render(report)
-                .map_err(json_error(json_file))?
-                .into_bytes(),
-        ),
-        (
-            junit_file,
-            junit::render(report)
-                .map_err(RenderError::Junit)?
-                .into_bytes(),
-        ),
-        (html_file, html::render(report, extras).into_bytes()),
-        (
-            events_file,
-            json::events(&extras.events)
-                .map_err(json_error(events_file))?
-                .into_bytes(),
-        ),
-        (
-            windows_file,
-            windows::encode(&extras.windows).map_err(RenderError::Windows)?,
-        ),
-    ])
+    RENDERERS
+        .iter()
+        .map(|(name, render)| Ok((*name, render(report, extras)?)))
+        .collect()
+}
+
+fn json_error(file: &'static str) -> impl FnOnce(serde_json::Error) -> RenderError {
+    move |source| RenderError::Json { file, source }
 }
