@@ -258,7 +258,7 @@ impl Mesh {
     ) -> Result<()> {
         let args = ["--coordinator", &self.url, "--site", site, "--id", id].map(str::to_owned);
         let mut agent = Process::start(&binary("testmesh-agent"), &args, env)?;
-        agent.line_with("connected").await?;
+        agent.line_with("welcomed").await?;
         self.agents.push(agent);
         Ok(())
     }
