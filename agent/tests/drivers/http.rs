@@ -60,7 +60,7 @@ async fn good() -> Good {
         )
         .fallback(any(echo));
     let listener = axum::serve::ListenerExt::tap_io(listener, move |_| {
-        drop(counted.fetch_add(1, Ordering::Relaxed))
+        let _ = counted.fetch_add(1, Ordering::Relaxed);
     });
     spawn(async move { axum::serve(listener, router).await.expect("serves") });
     Good {
@@ -244,6 +244,11 @@ async fn every_bad_server_gives_its_own_kind_of_error() {
         "- { name: get, http: { target: a, get: / } }",
     );
     assert_eq!(bench.failure("get").await, ("refused", None));
+    let unknown = Bench::new(
+        "a: { http: 'http://no-such-host.invalid' }",
+        "- { name: get, http: { target: a, get: / } }",
+    );
+    assert_eq!(unknown.failure("get").await, ("unavailable", Some("dns")));
     assert_eq!(failure_of(Raw::Answer(b""), "").await, ("reset", None));
     assert_eq!(failure_of(Raw::Reset(b""), "").await, ("reset", None));
     assert_eq!(

@@ -103,12 +103,12 @@ impl Frames {
         Ok(Some(&self.partial[PREFIX..]))
     }
 
-    /// Moves bytes until the partial message has `wanted`, or the piece is at its end.
+    /// Moves bytes until the partial message has `wanted`, or the piece is at its end. Memory grows with what came, not with
+    /// what a prefix announces.
     fn take(&mut self, wanted: usize) {
         let missing = wanted.saturating_sub(self.partial.len());
         let rest = &self.chunk[self.read..];
         let taken = rest.len().min(missing);
-        self.partial.reserve_exact(missing);
         self.partial.extend_from_slice(&rest[..taken]);
         self.read += taken;
     }

@@ -81,8 +81,23 @@ impl Driver for GrpcStage {
         attempt: &'a Attempt<'a>,
     ) -> LocalBoxFuture<'a, Result<Results, StageError>> {
         async move {
-            let (connection, address) = self.connect(attempt).await?;
-            let schema = self.schema(&connection, &address).await?;
+            let opening = async {
+                let (connection, address) = self.connect(attempt).await?;
+                let schema = self.schema(&connection, &address).await?;
+                Ok((connection, schema))
+            };
+            // Until the first message, a stream without a time-out of its own has the driver's.
+            let limit = attempt
+                .stage
+                .timeout
+                .map_or(limits::FIRST_MESSAGE, |_| Duration::MAX);
+            let (connection, schema) = match tokio::time::timeout(limit, opening).await {
+                Ok(opened) => opened?,
+                Err(_) => {
+                    let message = format!("no connection, or no reflection, within {limit:?}");
+                    return Err(StageError::new(ErrorKind::Timeout, message));
+                }
+            };
             if schema.method.server_streaming {
                 self.stream(attempt, &connection, &schema).await
             } else {
@@ -111,7 +126,8 @@ impl GrpcStage {
             StageError::new(ErrorKind::Expectation, error.to_string()).with_code("bad_address")
         })?;
         let tls = address.tls.unwrap_or_default().then(|| &self.target().tls);
-        let key = format!("{}{address}", self.pool_key);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let key = format!("{}{scheme}://{address}", self.pool_key);
         let open = async || {
             let gate = attempt.connections.gate();
             let (connection, took) = Connection::open(gate, &address, tls, self.windows).await?;
@@ -119,19 +135,7 @@ impl GrpcStage {
             Ok(connection)
         };
         let sharing: Pool = self.target().connections;
-        // Until the first message, a stream without a time-out of its own has the driver's.
-        let opening = attempt.connections.open(sharing, &key, open);
-        let limit = attempt
-            .stage
-            .timeout
-            .map_or(limits::FIRST_MESSAGE, |_| Duration::MAX);
-        let connection = match tokio::time::timeout(limit, opening).await {
-            Ok(connection) => connection?,
-            Err(_) => {
-                let message = format!("no connection to {address} within {limit:?}");
-                return Err(StageError::new(ErrorKind::Timeout, message));
-            }
-        };
+        let connection = attempt.connections.open(sharing, &key, open).await?;
         Ok((connection, address.to_string()))
     }
 
