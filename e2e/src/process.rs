@@ -45,9 +45,9 @@ impl Process {
         let mut command = Command::new(program);
         command
             .args(args)
+            .env_remove("TESTMESH_COORDINATOR")
             .envs(env.iter().cloned())
             .env("NO_COLOR", "1")
-            .env_remove("TESTMESH_COORDINATOR")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
