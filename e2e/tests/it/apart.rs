@@ -61,7 +61,7 @@ async fn a_killed_agent_makes_its_sessions_lost_and_the_run_inconclusive() -> Re
         .var("users", "4")
         .var("for", "15s");
     let mut process = run.start(Some(out.path()))?;
-    process.line_with("running").await?;
+    process.line_with("12 streams open").await?;
     let victim = mesh.agents().remove(0);
     victim.signal("KILL").await?;
     let outcome = outcome(process, out).await?;
