@@ -11,7 +11,7 @@ use testmesh_shared::digest::Digest;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 pub(crate) const PLAN: &str = "
 testmesh: v1
