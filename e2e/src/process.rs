@@ -36,7 +36,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` with `args`, with `env` on top of the test's own environment, without standard input.
+    /// Starts `program` with `args`, with `env` on top of the test's own environment. Its standard input stays open and empty
+    /// as long as it is kept: some programs end with it.
     ///
     /// # Errors
     ///
@@ -48,7 +49,7 @@ impl Process {
             .env_remove("TESTMESH_COORDINATOR")
             .envs(env.iter().cloned())
             .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
