@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fmt::Write as _;
 
 use base64::Engine as _;
 
@@ -13,6 +12,9 @@ const MASK: &str = "•••";
 
 /// Secrets shorter than this are not masked: they would hide half of every text.
 const SHORTEST: usize = 3;
+
+/// So much of a secret at the end of a text is taken for one that was cut.
+const SHORTEST_PART: usize = 4;
 
 /// The secrets of one run on one agent.
 #[derive(Clone, Default)]
@@ -43,17 +45,105 @@ impl Secrets {
         )
     }
 
-    /// The text without secrets in plain, percent-encoded or base64 form.
+    /// The text without secrets, whichever way they are written: plain or in base64, and each of that as URLs, forms and JSON
+    /// encode it. A text that ends within a secret, because it was cut, loses that part too.
     #[must_use]
     pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut masked = Cow::Borrowed(text);
         for form in &self.forms {
-            if masked.contains(form.as_str()) {
-                masked = Cow::Owned(masked.replace(form.as_str(), MASK));
+            if let Some(without) = without(&masked, form.as_bytes()) {
+                masked = Cow::Owned(without);
             }
         }
         masked
     }
+}
+
+/// The text with a mask instead of each occurrence of the form; none if there is none.
+fn without(text: &str, form: &[u8]) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut masked: Option<String> = None;
+    let (mut copied, mut at) = (0, 0);
+    while at < bytes.len() {
+        let end = text
+            .is_char_boundary(at)
+            .then(|| written(bytes, at, form))
+            .flatten();
+        let Some(end) = end else {
+            at += 1;
+            continue;
+        };
+        // A cut may fall into a character.
+        let end = text.ceil_char_boundary(end);
+        let masked = masked.get_or_insert_default();
+        masked.push_str(&text[copied..at]);
+        masked.push_str(MASK);
+        (copied, at) = (end, end);
+    }
+    let mut masked = masked?;
+    masked.push_str(&text[copied..]);
+    Some(masked)
+}
+
+/// Where the form ends that is written at `at`, in any mixture of encodings; none if it is not written there. What begins
+/// there and goes on to the text's end counts, unless it is short.
+fn written(text: &[u8], at: usize, form: &[u8]) -> Option<usize> {
+    // A byte may be read in more than one way: `%25` is a percent sign, or three characters.
+    let mut ends = vec![at];
+    for (known, byte) in form.iter().enumerate() {
+        let mut next = Vec::with_capacity(1);
+        for &end in &ends {
+            if end >= text.len() {
+                if known >= SHORTEST_PART {
+                    return Some(text.len());
+                }
+                continue;
+            }
+            for length in readings(&text[end..], *byte) {
+                if !next.contains(&(end + length)) {
+                    next.push(end + length);
+                }
+            }
+        }
+        if next.is_empty() {
+            return None;
+        }
+        ends = next;
+    }
+    ends.into_iter().max()
+}
+
+/// How many bytes of the text may stand for this byte, in each way of writing it.
+fn readings(text: &[u8], byte: u8) -> impl Iterator<Item = usize> + use<> {
+    let hex = |digits: &[u8]| {
+        let digits = std::str::from_utf8(digits).ok()?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let plain = text.first() == Some(&byte);
+    let form_space = byte == b' ' && text.first() == Some(&b'+');
+    let percent = match text {
+        [b'%', high, low, ..] => hex(&[*high, *low]) == Some(byte.into()),
+        _ => false,
+    };
+    let escaped = match text {
+        [b'\\', b'n', ..] => byte == b'\n',
+        [b'\\', b'r', ..] => byte == b'\r',
+        [b'\\', b't', ..] => byte == b'\t',
+        [b'\\', other @ (b'"' | b'\\' | b'/'), ..] => *other == byte,
+        _ => false,
+    };
+    let unicode = match text {
+        [b'\\', b'u', digits @ ..] if digits.len() >= 4 => hex(&digits[..4]) == Some(byte.into()),
+        _ => false,
+    };
+    [
+        (plain || form_space, 1),
+        (percent, 3),
+        (escaped, 2),
+        (unicode, 6),
+    ]
+    .into_iter()
+    .filter_map(|(reads, length)| reads.then_some(length))
 }
 
 /// Names only.
@@ -64,33 +154,12 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// The value, and its base64 forms.
 fn forms(value: &str) -> Vec<String> {
     use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-    let mut forms = vec![
-        value.to_owned(),
-        percent(value, "%{:02X}"),
-        percent(value, "%{:02x}"),
-    ];
-    forms.extend(
-        [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].map(|b64| b64.encode(value)),
-    );
-    forms
-}
-
-fn percent(value: &str, case: &str) -> String {
-    let mut encoded = String::with_capacity(value.len() * 3);
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let written = match case {
-                "%{:02X}" => write!(encoded, "%{byte:02X}"),
-                _ => write!(encoded, "%{byte:02x}"),
-            };
-            written.expect("writing to a string cannot fail");
-        }
-    }
-    encoded
+    let encoded =
+        [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].map(|b64| b64.encode(value));
+    std::iter::once(value.to_owned()).chain(encoded).collect()
 }
 
 #[cfg(test)]
@@ -108,9 +177,23 @@ mod tests {
             ("/x?t=p%40ss%20word%2F1&y=1", "/x?t=•••&y=1"),
             ("/x?t=p%40ss%20word%2f1", "/x?t=•••"),
             ("Basic cEBzcyB3b3JkLzE=", "Basic •••"),
+            // A query, a form, a path as `url` writes it, a body of JSON, and a mixture.
+            ("/x?t=p%40ss+word%2F1", "/x?t=•••"),
+            ("t=p@ss+word/1&u=2", "t=•••&u=2"),
+            ("GET /p@ss%20word/1/y", "GET /•••/y"),
+            (r#"{"t":"p@ss word\/1"}"#, r#"{"t":"•••"}"#),
+            (r"p\u0040ss%20word/1!", "•••!"),
+            // Cut at its limit, and too short to be one.
+            ("token p@ss wo", "token •••"),
+            ("token p@s", "token p@s"),
+            ("é p@ss word/1 é", "é ••• é"),
             ("nothing", "nothing"),
         ] {
             assert_eq!(secrets.mask(text), masked);
+        }
+        let awkward = Secrets::new(vec![("s".to_owned(), "a%41\"\nb".to_owned())]);
+        for text in ["a%41\"\nb", "a%2541%22%0Ab", r#"a%41\"\nb"#] {
+            assert_eq!(awkward.mask(text), "•••");
         }
         assert_eq!(format!("{secrets:?}"), r#"Secrets(["token", "pin"])"#);
     }
