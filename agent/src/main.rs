@@ -177,6 +177,7 @@ async fn serve(config: Config, format: LogFormat) -> Result<(), Failed> {
     let tasks = Tasks::new(shutdown.clone());
     let settings = telemetry::Config {
         service: "testmesh-agent".into(),
+        guests: Vec::new(),
         format,
         level: LogLevel::Info,
     };

@@ -49,6 +49,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .context("failed to listen for signals")?;
     let about = telemetry::Config {
         service: "focus-server".to_owned(),
+        guests: Vec::new(),
         format: LogFormat::Text,
         level: LogLevel::Info,
     };

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 use testmesh_shared::exit_code::ExitCode;
 use testmesh_shared::shutdown::{Shutdown, Tasks};
-use testmesh_shared::telemetry::{self, LogFormat, LogLevel, Telemetry};
+use testmesh_shared::telemetry::{self, Guest, LogFormat, LogLevel, Telemetry};
 
 /// At the end: time for the trace collector to take the last spans.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -77,6 +77,21 @@ fn execute(command: Command, output: &Output) -> Result<ExitCode, CliError> {
     result
 }
 
+/// What a local run has in its process beside the coordinator.
+fn guests(command: &Command) -> Vec<Guest> {
+    let guest = |service: &str, krate| Guest {
+        service: service.to_owned(),
+        krate,
+    };
+    match command {
+        Command::Run(_) => vec![
+            guest(AGENT_SERVICE, "testmesh_agent"),
+            guest("focus-server", "testmesh_testbed"),
+        ],
+        _ => Vec::new(),
+    }
+}
+
 async fn in_runtime(command: Command, output: &Output) -> Result<ExitCode, CliError> {
     let shutdown = Shutdown::new();
     let tasks = Tasks::new(shutdown.clone());
@@ -92,6 +107,7 @@ async fn in_runtime(command: Command, output: &Output) -> Result<ExitCode, CliEr
     };
     let config = telemetry::Config {
         service: "testmesh".to_owned(),
+        guests: guests(&command),
         format: LogFormat::Text,
         level,
     };

@@ -15,6 +15,9 @@ use testmesh_shared::plan::Plan;
 use testmesh_shared::shutdown::{Shutdown, Tasks};
 use url::Url;
 
+/// The name that spans of agents carry.
+pub(super) const AGENT_SERVICE: &str = "testmesh-agent";
+
 /// At the end: time for agents to say farewell, and for the coordinator after them.
 const LEAVE: Duration = Duration::from_secs(10);
 
@@ -85,7 +88,7 @@ impl LocalMesh {
                 .parse()
                 .map_err(|error: testmesh_shared::id::IdError| failed(error.into()))?;
             let config = AgentConfig::new(self.url.clone(), id.clone(), at, in_process);
-            let agent = Agent::new(config, scene.telemetry.sink().cloned())
+            let agent = Agent::new(config, scene.telemetry.sink_of(AGENT_SERVICE).cloned())
                 .map_err(|error| failed(error.into()))?;
             let shutdown = self.agents_shutdown.clone();
             self.agent_tasks.spawn("agent", async move {

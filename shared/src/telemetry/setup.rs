@@ -50,10 +50,21 @@ impl LogLevel {
 pub struct Config {
     /// The name that its spans carry: `testmesh`, `testmesh-agent`, `focus-server`.
     pub service: String,
+    /// What else runs in this process under a name of its own, as in a local run.
+    pub guests: Vec<Guest>,
     /// How log lines look.
     pub format: LogFormat,
     /// What is logged unless the environment says otherwise.
     pub level: LogLevel,
+}
+
+/// A service within the process of another.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// The name that its spans carry.
+    pub service: String,
+    /// The crate whose `tracing` spans are its own.
+    pub krate: &'static str,
 }
 
 /// Why logs and traces are not set up.
@@ -86,30 +97,41 @@ pub enum TelemetryError {
 #[derive(Debug)]
 #[must_use = "spans that are still queued are lost unless it is shut down"]
 pub struct Telemetry {
-    sink: Option<SpanSink>,
-    /// Spans end in it; kept so that they can until the process ends.
-    _provider: Option<SdkTracerProvider>,
+    /// By service, the process' own first; none if nothing is exported.
+    sinks: Vec<(String, SpanSink)>,
+    /// Spans end in them; kept so that they can until the process ends.
+    _providers: Vec<SdkTracerProvider>,
 }
 
 impl Telemetry {
     /// Where this process' own `tracing` spans go, if anywhere.
     #[must_use]
-    pub const fn sink(&self) -> Option<&SpanSink> {
-        self.sink.as_ref()
+    pub fn sink(&self) -> Option<&SpanSink> {
+        self.sinks.first().map(|(_, sink)| sink)
+    }
+
+    /// Where the spans of a service go that is this process or its guest, if anywhere.
+    #[must_use]
+    pub fn sink_of(&self, service: &str) -> Option<&SpanSink> {
+        let mut sinks = self.sinks.iter();
+        sinks
+            .find(|(name, _)| name == service)
+            .map(|(_, sink)| sink)
     }
 
     /// Exports what is still queued, for at most `within`.
     pub async fn shutdown(self, within: Duration) {
-        if let Some(sink) = &self.sink {
-            if !sink.flush(within).await {
-                tracing::warn!("the trace collector did not take the last spans in time");
-            }
-            if sink.dropped() > 0 {
-                tracing::warn!(
-                    spans = sink.dropped(),
-                    "spans were lost on the way to the trace collector"
-                );
-            }
+        let flushes = self.sinks.iter().map(|(_, sink)| sink.flush(within));
+        if !futures_util::future::join_all(flushes)
+            .await
+            .into_iter()
+            .all(|done| done)
+        {
+            tracing::warn!("the trace collector did not take the last spans in time");
+        }
+        let spans: u64 = self.sinks.iter().map(|(_, sink)| sink.dropped()).sum();
+        if spans > 0 {
+            tracing::warn!(spans, "spans were lost on the way to the trace collector");
         }
     }
 }
@@ -131,27 +153,40 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = filter(config.level, |name| std::env::var(name).ok())?;
-    let sink = SpanSink::from_env(&config.service, tasks)
-        .map_err(|source| TelemetryError::Traces { source })?;
-    let provider = sink.clone().map(|sink| {
-        SdkTracerProvider::builder()
-            .with_span_processor(sink)
-            .build()
+    let mut own = Targets::new().with_target("testmesh", LevelFilter::INFO);
+    for guest in &config.guests {
+        own = own.with_target(guest.krate, LevelFilter::OFF);
+    }
+    let guests = config.guests.iter().map(|guest| {
+        let theirs = Targets::new().with_target(guest.krate, LevelFilter::INFO);
+        (&guest.service, theirs)
     });
-    let traces = provider.as_ref().map(|provider| {
-        // Only our own spans: those of the exporter's own calls would make new ones for ever.
-        let ours = Targets::new().with_target("testmesh", LevelFilter::INFO);
-        tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer("testmesh"))
-            .with_filter(ours)
-    });
+    let mut sinks = Vec::new();
+    let mut providers = Vec::new();
+    let mut traces = Vec::new();
+    // Only our own spans: those of the exporter's own calls would make new ones for ever.
+    for (service, targets) in std::iter::once((&config.service, own)).chain(guests) {
+        let sink = SpanSink::from_env(service, tasks)
+            .map_err(|source| TelemetryError::Traces { source })?;
+        let Some(sink) = sink else { continue };
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(sink.clone())
+            .build();
+        traces.push(
+            tracing_opentelemetry::layer()
+                .with_tracer(provider.tracer("testmesh"))
+                .with_filter(targets),
+        );
+        sinks.push((service.clone(), sink));
+        providers.push(provider);
+    }
     let subscriber = tracing_subscriber::registry()
         .with(log_layer(config.format, logs, filter))
         .with(traces);
     subscriber.try_init().map_err(|_| TelemetryError::Twice)?;
     Ok(Telemetry {
-        sink,
-        _provider: provider,
+        sinks,
+        _providers: providers,
     })
 }
 
@@ -219,6 +254,7 @@ mod tests {
         let tasks = Tasks::new(Shutdown::new());
         let config = Config {
             service: "test".to_owned(),
+            guests: Vec::new(),
             format: LogFormat::Json,
             level: LogLevel::Warn,
         };
