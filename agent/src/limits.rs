@@ -15,15 +15,32 @@ pub const FINDING_KINDS: usize = 1_000;
 /// Slowest sessions that an agent reports in a run.
 pub const SLOWEST: usize = 10;
 
-/// Rows waiting on one worker to be compared, between two cuts: about 64 bytes each.
-pub const WITNESS_ROWS: usize = 200_000;
+/// Rows waiting on one worker to be compared, between two cuts, in bytes on the wire: some 200,000 with numbers as keys.
+pub const WITNESS_BYTES: usize = 5_000_000;
 
-/// Rows of one batch, of all workers: about 15 bytes each on the wire, so that a batch stays far below the 16 MiB that a
-/// coordinator takes.
-pub const MERGED_ROWS: usize = 500_000;
+/// Rows of one batch, of all workers, in bytes on the wire, so that a batch stays far below the 16 MiB that a coordinator
+/// takes: some 400,000 with numbers as keys.
+pub const MERGED_BYTES: usize = 10_000_000;
 
-/// Whole-stream digests waiting on one worker between two cuts.
+/// Groups with rows, of one worker or batch. A batch may name 65,536 strings, and others need some.
+pub const WITNESS_GROUPS: usize = 20_000;
+
+/// Whole-stream digests waiting on one worker between two cuts, or in one batch: about 50 bytes each.
 pub const WITNESS_STREAMS: usize = 50_000;
+
+/// Streams of one session in one group that are remembered apart, so that the session is no witness twice; older ones are
+/// remembered together.
+pub const STREAMS_OF_A_SESSION: usize = 64;
+
+/// Faults of the data that one stage of one session tells. The rest are counted.
+pub const FAULTS_OF_A_STAGE: usize = 32;
+
+/// The longest text that is a row's key as it is; of a longer one its start and digest are. A coordinator takes no more than
+/// 4 KiB.
+pub const KEY_BYTES: usize = 256;
+
+/// The longest name of a group of rows.
+pub const GROUP_BYTES: usize = 1_024;
 
 /// A virtual user whose session failed starts the next one at the earliest this long after the failed one started: ten tries
 /// a second show that a server is down, and leave it room to come back. Passing sessions follow each other at once.

@@ -2,7 +2,7 @@
 //! has them.
 //!
 //! Pure bookkeeping, owned by an assignment. Batches are numbered 1, 2, 3 … without gaps. While the spool is full nothing
-//! is taken from the merge, where measurements of one series and second add up; rows beyond the bound are counted as lost.
+//! is taken from the merge, where measurements of one series and second add up; rows beyond the bound count as unverified.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use testmesh_shared::id::{BatchSeq, Epoch, RunId, SessionIndex};
 use testmesh_shared::integrity::Key;
 use testmesh_shared::metric::{LabelSet, MetricId};
 use testmesh_shared::telemetry::SpanSink;
-use testmesh_shared::wire::to_proto::{BatchBuilder, SeenRow};
+use testmesh_shared::wire::to_proto::{BatchBuilder, SeenRow, SeenStream};
 
 use crate::driver::RowKey;
-use crate::recorder::{Catalog, Delta, Finding, GroupKey, Merge, Severity, SlowSession};
+use crate::recorder::{Catalog, Delta, Finding, GroupKey, Merge, SeriesKey, Severity, SlowSession};
 use crate::spool::Spool;
 use crate::telemetry::Vitals;
 
@@ -71,7 +71,13 @@ impl Reporter {
 
     /// Takes in what a worker measured.
     pub fn add(&mut self, worker: usize, delta: Delta) {
-        self.merge.add(worker, delta);
+        let second = delta.second;
+        for (group, rows) in self.merge.add(worker, delta) {
+            let labels = [("scenario", &*group.scenario), ("stage", &*group.stage)];
+            let key = SeriesKey::new(MetricId::IntegrityUnverified, &labels);
+            self.merge.count(self.catalog.counter(key), second, rows);
+            self.merge.loss("witnesses", rows);
+        }
     }
 
     /// Makes a batch of what came since the last one, if anything did and the spool has room.
@@ -183,7 +189,8 @@ fn fill(mut batch: BatchBuilder, delta: Delta, catalog: &Catalog) -> v1::Batch {
                 RowKey::Text(text) => Key::Text(Cow::Borrowed(text)),
             },
             digest: RowDigest::from_u64(*digest),
-            sessions: seen.sessions(),
+            sessions: seen.sessions,
+            rows: seen.rows,
             witness: SessionIndex::new(seen.witness),
         });
         batch.rows(&group.scenario, &group.stage, &group.group, rows);
@@ -197,9 +204,12 @@ fn fill(mut batch: BatchBuilder, delta: Delta, catalog: &Catalog) -> v1::Batch {
         let digest = Digest::from_u128(stream.digest);
         batch.stream(
             (scenario, stage, group),
-            digest,
-            stream.rows,
-            SessionIndex::new(stream.session),
+            SeenStream {
+                digest,
+                rows: stream.rows,
+                session: SessionIndex::new(stream.session),
+                again: stream.again,
+            },
         );
     }
     delta

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use testmesh_shared::plan::expr::{EvalError, Scope};
+use testmesh_shared::plan::form::STAGE_TIMEOUT;
 use testmesh_shared::plan::{DriverStage, ErrorKind, Integrity, Item, ProblemCode, Stage};
 use tokio::time::Instant;
 
@@ -28,6 +29,11 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// Whether the stage is a stream: its time-out has no default then.
     fn streams(&self) -> bool {
         false
+    }
+
+    /// What bounds the stage where the plan does not.
+    fn default_timeout(&self) -> Option<Duration> {
+        (!self.streams()).then_some(STAGE_TIMEOUT)
     }
 
     /// Names that expressions of the stage may read, besides `elapsed`.
@@ -80,6 +86,10 @@ impl DriverStage for Drives {
 
     fn streams(&self) -> bool {
         self.0.streams()
+    }
+
+    fn default_timeout(&self) -> Option<Duration> {
+        self.0.default_timeout()
     }
 
     fn results(&self) -> &'static [&'static str] {
@@ -139,8 +149,10 @@ pub trait Meter: fmt::Debug {
     fn stream_closed(&self, at: Instant);
     /// `integrity_*`: rows since the last call.
     fn integrity(&self, rows: &RowCounts);
+    /// Something wrong with the data of one stream: called at its end, once for each kind.
+    fn data_fault(&self, fault: DataFault);
     /// A row for `truth: agree`. The worker collapses equal rows of its sessions; `verified`, `mismatched` and
-    /// `unwitnessed` of these rows are the coordinator's to count.
+    /// `unwitnessed` of these rows are the coordinator's to count. Rows that there is no room for count as `unverified`.
     fn agree_row(&self, group: &Rc<str>, key: &RowKey, digest: u64, session: u64);
     /// A whole stream for `truth: agree` with `of: stream`: the XXH3-128 of its payload.
     fn agree_stream(&self, group: &Rc<str>, digest: u128, rows: u64, session: u64);
@@ -165,6 +177,15 @@ pub struct RowCounts {
     pub unwitnessed: u64,
     /// Rows whose named truth could not be read.
     pub unverified: u64,
+}
+
+/// Something wrong with the data of one stream, for a finding of its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFault {
+    /// The reason in a verdict that it stands for, or `truth_unreadable`.
+    pub code: &'static str,
+    /// How many rows, and where the first of them is.
+    pub message: String,
 }
 
 /// Which row of a stream: what rows of different sessions are matched by.
@@ -237,6 +258,8 @@ pub struct StageError {
     pub status: Option<i64>,
     /// Headers and the start of the body that came before the failure.
     pub evidence: Option<Box<Evidence>>,
+    /// It has been counted and told as the failure of a stage within the one that it passes through.
+    pub(crate) told: bool,
 }
 
 impl StageError {
@@ -248,6 +271,7 @@ impl StageError {
             message: message.into(),
             status: None,
             evidence: None,
+            told: false,
         }
     }
 
@@ -272,6 +296,12 @@ impl StageError {
             status: Some(status),
             ..self
         }
+    }
+
+    /// The same failure, of which the stages around need not tell any more.
+    #[must_use]
+    pub(crate) fn told(self) -> Self {
+        Self { told: true, ..self }
     }
 
     /// The same failure with what came before it.
@@ -304,7 +334,7 @@ pub struct Evidence {
     pub status: Option<i64>,
     /// Response headers or metadata.
     pub headers: Vec<(Box<str>, Box<str>)>,
-    /// The first 2 KiB of the body.
+    /// The start of the body; 2 KiB of it are shown.
     pub body: Bytes,
 }
 

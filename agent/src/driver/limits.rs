@@ -34,8 +34,10 @@ pub(crate) const SMALL_FRAMES_BYTES: usize = 1 << 30;
 /// Response headers larger than this are a protocol error.
 pub(crate) const HEADER_LIST_BYTES: u32 = 64 * 1024;
 
-/// Files, and bytes of them, that one server's reflection may answer with.
+/// Files that one server's reflection may answer with.
 pub(crate) const REFLECTED_FILES: usize = 1_000;
+/// And bytes of them: the descriptors of great services have a few hundred KiB.
+pub(crate) const REFLECTED_BYTES: usize = 16 * 1024 * 1024;
 
-/// How much of a body a finding keeps.
+/// How much of a body is kept for a finding, which shows 2 KiB of it.
 pub(crate) const EVIDENCE_BYTES: usize = 2 * 1024;

@@ -16,8 +16,8 @@ mod wait;
 
 pub use connections::Connections;
 pub use contract::{
-    Attempt, Body, Driver, Drives, Evidence, Meter, Results, RowCounts, RowKey, StageError,
-    StreamResults,
+    Attempt, Body, DataFault, Driver, Drives, Evidence, Meter, Results, RowCounts, RowKey,
+    StageError, StreamResults,
 };
 pub use table::DRIVERS;
 pub use transport::Gate;

@@ -39,7 +39,7 @@ pub(crate) struct Seen {
 /// The first and the last message, for stages that read them. Their memory is used again.
 #[derive(Debug, Default)]
 struct Kept {
-    first: Vec<u8>,
+    first: Option<Vec<u8>>,
     last: Vec<u8>,
 }
 
@@ -96,11 +96,10 @@ impl<'a> Watch<'a> {
     #[inline]
     pub(crate) fn message(&mut self, at: Instant, message: &[u8]) -> Result<(), StageError> {
         let bytes = message.len() as u64;
-        let rows = match &mut self.checker {
+        let (known, checked) = match &mut self.checker {
             Some(checker) => checker.message(at, message),
-            None => Ok(1),
+            None => (1, Ok(())),
         };
-        let known = rows.as_ref().copied().unwrap_or_default();
         match &mut self.seen {
             Some(seen) => {
                 if at == seen.last {
@@ -125,7 +124,7 @@ impl<'a> Watch<'a> {
         if let Some(kept) = &mut self.kept {
             kept.keep(message);
         }
-        rows.map(drop)
+        checked
     }
 
     /// Tells the meter what came; to be called once per wake-up, before waiting.
@@ -149,7 +148,12 @@ impl<'a> Watch<'a> {
         let digest = self.finish(at, ending);
         let kept = self.kept.take().filter(|_| self.seen.is_some());
         let (first, last) = kept
-            .map(|kept| (Bytes::from(kept.first), Bytes::from(kept.last)))
+            .map(|kept| {
+                (
+                    Bytes::from(kept.first.unwrap_or_default()),
+                    Bytes::from(kept.last),
+                )
+            })
             .unzip();
         Watched {
             seen: self.seen,
@@ -181,8 +185,8 @@ impl<'a> Watch<'a> {
             self.meter
                 .stream_duration(at.saturating_duration_since(seen.first));
             let silence = at.saturating_duration_since(seen.last);
-            // A stream that ended as the plan wants owed nothing any more.
-            if ending != Ending::Whole && ending != Ending::Stopped && silence > self.stall {
+            // A stream that the server ended owed nothing any more; one that was cut or stopped was still waited for.
+            if ending != Ending::Whole && silence > self.stall {
                 self.meter.stall(at, silence);
             }
         }
@@ -200,8 +204,8 @@ impl Drop for Watch<'_> {
 
 impl Kept {
     fn keep(&mut self, message: &[u8]) {
-        if self.first.is_empty() {
-            self.first.extend_from_slice(message);
+        if self.first.is_none() {
+            self.first = Some(message.to_vec());
         }
         self.last.clear();
         self.last.extend_from_slice(message);

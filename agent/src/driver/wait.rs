@@ -53,6 +53,11 @@ enum Wait {
 }
 
 impl Driver for Wait {
+    /// It waits as long as the plan says.
+    fn default_timeout(&self) -> Option<Duration> {
+        None
+    }
+
     fn run<'a>(
         &'a self,
         attempt: &'a Attempt<'a>,

@@ -3,10 +3,11 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use testmesh_shared::integrity::{Key, OrderCounts, RowShape, ScanError, Scanner, Sequence};
+use testmesh_shared::integrity::{Key, Order, OrderCounts, RowShape, ScanError, Scanner, Sequence};
 use testmesh_shared::plan::{ErrorKind, Integrity};
 use tokio::time::Instant;
 
+use super::faults::Faults;
 use super::latency::Latency;
 use super::layout::Layout;
 use super::truth::{StreamDigest, Truth};
@@ -40,6 +41,7 @@ pub struct Checker<'a> {
     digest: Option<StreamDigest>,
     keys: Option<Box<Keys>>,
     latency: Option<Latency>,
+    faults: Faults,
     sent_at_unit_ns: u64,
     /// Rows have numbers.
     ordered: bool,
@@ -69,24 +71,24 @@ impl<'a> Checker<'a> {
             digest: wanted.then(StreamDigest::new),
             keys: layout.has_key.then(Box::default),
             latency: layout.sent_at_unit_ns.map(|_| Latency::new()),
+            faults: Faults::default(),
             sent_at_unit_ns: layout.sent_at_unit_ns.unwrap_or_default(),
             ordered: layout.ordered,
         })
     }
 
-    /// Checks one message, and says how many rows it has.
+    /// Checks one message, and says how many rows it has, and whether it can be what the plan says. Rows of a message that
+    /// cannot are counted all the same, as mismatched or unverified.
     ///
-    /// # Errors
-    ///
-    /// `protocol` with code `bad_message` if it is no such message; `integrity` with code `row_shape` or `key_not_unique`. Its
-    /// rows are counted all the same.
+    /// The error is `protocol` with code `bad_message` if it is no such message; `integrity` with code `row_shape` or
+    /// `key_not_unique`.
     #[inline]
-    pub fn message(&mut self, at: Instant, message: &[u8]) -> Result<u64, StageError> {
+    pub fn message(&mut self, at: Instant, message: &[u8]) -> (u64, Result<(), StageError>) {
         let found = match self.scanner.scan(message) {
             Ok(found) => found,
             Err(error) => {
                 self.news.mismatched += 1;
-                return Err(unreadable(error, message));
+                return (1, Err(unreadable(error, message)));
             }
         };
         if let Some(latency) = &mut self.latency {
@@ -96,24 +98,32 @@ impl<'a> Checker<'a> {
             digest.add(&found);
         }
         match found.row() {
-            Ok(None) => Ok(0),
             Ok(Some(row)) => {
                 if self.ordered {
-                    self.sequence.push(row.sequence);
+                    let order = self.sequence.push(row.sequence);
+                    if order != Order::Next {
+                        self.faults.order(order, row.sequence);
+                    }
                 }
                 if let Some(keys) = &mut self.keys
                     && !keys.is_unique(&row.key, row.digest.as_u64())
                 {
                     self.news.unverified += 1;
-                    return Err(key_not_unique(&row.key));
+                    return (1, Err(key_not_unique(&row.key)));
                 }
-                self.truth.row(&row, &mut self.news);
+                self.truth.row(&row, &mut self.news, &mut self.faults);
                 self.rows += 1;
-                Ok(1)
+                (1, Ok(()))
+            }
+            // Without numbers a message is a row, and may well be empty.
+            Ok(None) if !self.ordered => (0, Ok(())),
+            Ok(None) => {
+                self.news.mismatched += 1;
+                (1, Err(no_row(message)))
             }
             Err(shape) => {
                 self.news.mismatched += shape.rows();
-                Err(row_shape(shape))
+                (shape.rows(), Err(row_shape(shape)))
             }
         }
     }
@@ -138,13 +148,16 @@ impl<'a> Checker<'a> {
         self.truth.end(digest, self.rows, ending, &mut self.news);
         self.flush();
         // Gaps below the greatest number are missing however the stream ended; what would have come after it never is.
-        let missing = self.sequence.finish().missing - self.told.missing;
+        let first_gap = self.sequence.first_gap();
+        let order = self.sequence.finish();
+        let missing = order.missing - self.told.missing;
         if missing > 0 {
             self.meter.integrity(&RowCounts {
                 missing,
                 ..RowCounts::default()
             });
         }
+        self.faults.tell(order, first_gap, self.meter);
         if let Some(latency) = self.latency {
             latency.end(self.meter);
         }
@@ -156,6 +169,14 @@ fn unreadable(error: ScanError, message: &[u8]) -> StageError {
     let start = message[..message.len().min(16)].escape_ascii();
     let text = format!("a message of {} bytes ({start}…): {error}", message.len());
     StageError::new(ErrorKind::Protocol, text).with_code("bad_message")
+}
+
+fn no_row(message: &[u8]) -> StageError {
+    let text = format!(
+        "a message of {} bytes has no row: neither a number nor a payload",
+        message.len()
+    );
+    StageError::new(ErrorKind::Integrity, text).with_code("row_shape")
 }
 
 fn row_shape(shape: RowShape) -> StageError {

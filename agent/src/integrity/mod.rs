@@ -5,6 +5,7 @@
 //! digesting are [`testmesh_shared::integrity`]'s, which the coordinator's tests and tools share.
 
 mod checker;
+mod faults;
 mod latency;
 mod layout;
 mod truth;

@@ -9,7 +9,9 @@ use testmesh_shared::plan::expr::Value;
 use testmesh_shared::plan::{self, TruthOf};
 
 use super::checker::Ending;
+use super::faults::Faults;
 use crate::driver::contract::{Attempt, Meter, RowCounts, RowKey, StageError};
+use crate::limits;
 
 /// The truth of one stream.
 #[derive(Debug)]
@@ -41,8 +43,8 @@ impl std::fmt::Debug for Group<'_> {
 #[derive(Debug)]
 pub(super) enum Listed {
     Read(HashMap<RowKey, RowDigest>),
-    /// The list could not be read.
-    Unreadable,
+    /// The list could not be read, and why.
+    Unreadable(String),
 }
 
 impl<'a> Truth<'a> {
@@ -61,6 +63,15 @@ impl<'a> Truth<'a> {
                 let name = group
                     .text(attempt.scope)
                     .map_err(|error| StageError::template("truth", &error))?;
+                if name.len() > limits::GROUP_BYTES {
+                    let message = format!(
+                        "the name of the group has {} bytes, and {} are allowed",
+                        name.len(),
+                        limits::GROUP_BYTES
+                    );
+                    let error = StageError::new(plan::ErrorKind::Expectation, message);
+                    return Err(error.with_code("bad_group"));
+                }
                 let group = Group {
                     meter: attempt.meter,
                     session: attempt.session,
@@ -76,14 +87,7 @@ impl<'a> Truth<'a> {
                     .evaluate(attempt.scope)
                     .map_err(|error| error.to_string());
                 let read = read.and_then(|list| Listed::read(&list));
-                Self::Rows(read.unwrap_or_else(|reason| {
-                    tracing::warn!(
-                        stage = attempt.stage.name,
-                        reason,
-                        "the truth of a stream cannot be read"
-                    );
-                    Listed::Unreadable
-                }))
+                Self::Rows(read.unwrap_or_else(Listed::Unreadable))
             }
             Some(other) => {
                 let message = format!("this build cannot compare with {other:?}");
@@ -99,7 +103,7 @@ impl<'a> Truth<'a> {
 
     /// Compares one row, or leaves that to the coordinator.
     #[inline]
-    pub(super) fn row(&self, row: &Row<'_>, counts: &mut RowCounts) {
+    pub(super) fn row(&self, row: &Row<'_>, counts: &mut RowCounts, faults: &mut Faults) {
         match self {
             Self::Order => counts.verified += 1,
             Self::Agree(group) => {
@@ -111,11 +115,19 @@ impl<'a> Truth<'a> {
                 );
             }
             Self::AgreeStream(_) => {}
-            Self::Rows(Listed::Unreadable) => counts.unverified += 1,
+            Self::Rows(Listed::Unreadable(reason)) => {
+                if counts.unverified == 0 {
+                    faults.unreadable(reason);
+                }
+                counts.unverified += 1;
+            }
             Self::Rows(Listed::Read(list)) => match list.get(&row_key(&row.key)) {
                 Some(digest) if *digest == row.digest => counts.verified += 1,
                 // A row that is not in the list should not be in the stream.
-                Some(_) | None => counts.mismatched += 1,
+                other => {
+                    counts.mismatched += 1;
+                    faults.mismatched(&row.key, row.digest, other.copied());
+                }
             },
         }
     }
@@ -148,7 +160,13 @@ impl<'a> Truth<'a> {
 pub(super) fn row_key(key: &Key<'_>) -> RowKey {
     match key {
         Key::Number(number) => RowKey::Number(*number),
-        Key::Text(text) => RowKey::Text(Box::from(&**text)),
+        Key::Text(text) if text.len() <= limits::KEY_BYTES => RowKey::Text(Box::from(&**text)),
+        // The same on every agent, and as different as the texts are.
+        Key::Text(text) => {
+            let start = &text[..text.floor_char_boundary(limits::KEY_BYTES / 4)];
+            let digest = RowDigest::of(text.as_bytes());
+            RowKey::Text(format!("{start}…#{digest}").into())
+        }
     }
 }
 
@@ -163,22 +181,40 @@ impl Listed {
             let (key, digest) = (item.get("key"), item.get("digest"));
             let key = match key.map(|key| (key.as_i64(), key.as_str())) {
                 Some((Some(number), _)) => RowKey::Number(number),
-                Some((None, Some(text))) => RowKey::Text(text.into()),
-                _ => return Err(format!("`{item}` has no `key` that is a number or a text")),
+                Some((None, Some(text))) => row_key(&Key::Text(text.into())),
+                _ => {
+                    return Err(format!(
+                        "{} has no `key` that is a number or a text",
+                        shown(item)
+                    ));
+                }
             };
             let digest = digest
                 .and_then(Value::as_str)
                 .and_then(|digest| digest.parse::<RowDigest>().ok());
-            let digest = digest
-                .ok_or_else(|| format!("`{item}` has no `digest` of 16 lowercase hex digits"))?;
+            let digest = digest.ok_or_else(|| {
+                format!("{} has no `digest` of 16 lowercase hex digits", shown(item))
+            })?;
             if digests
                 .insert(key, digest)
                 .is_some_and(|known| known != digest)
             {
-                return Err(format!("`{item}` is listed twice, with different digests"));
+                return Err(format!(
+                    "{} is listed twice, with different digests",
+                    shown(item)
+                ));
             }
         }
         Ok(Self::Read(digests))
+    }
+}
+
+/// As much of an item as a message needs.
+fn shown(item: &Value) -> String {
+    let text = item.to_string();
+    match text.char_indices().nth(80) {
+        None => format!("`{text}`"),
+        Some((end, _)) => format!("`{}…`", &text[..end]),
     }
 }
 

@@ -169,8 +169,12 @@ impl Link {
             let event = match woken {
                 Woken::Stop => return self.farewell().await,
                 Woken::Send(message) => {
-                    self.send(message).await;
-                    continue;
+                    if self.send(message).await {
+                        continue;
+                    }
+                    // It is repeated after a reconnect, and after nothing less.
+                    self.last_error = "the coordinator did not take a message in time".into();
+                    Event::Broke
                 }
                 other => self.take_in(other).await,
             };
@@ -341,10 +345,10 @@ impl Link {
     }
 
     /// Sends on the open connection. Waits for the transport, but never beyond the time an answer may take: a coordinator
-    /// that does not read is as good as gone, and the silence that follows ends the connection.
-    async fn send(&mut self, message: Outgoing) {
+    /// that does not read is as good as gone. Whether the message is on its way.
+    async fn send(&mut self, message: Outgoing) -> bool {
         let Connection::Open(open) = &self.stream else {
-            return;
+            return false;
         };
         let message = AgentMessage {
             kind: Some(message),
@@ -354,9 +358,7 @@ impl Link {
             open.outgoing.send(message),
         )
         .await;
-        if !matches!(sent, Ok(Ok(()))) {
-            tracing::debug!("a message could not be sent; it will be repeated after a reconnect");
-        }
+        matches!(sent, Ok(Ok(())))
     }
 
     /// The agent outlives its link, or is ending: then there is nobody to tell.

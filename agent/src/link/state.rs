@@ -10,7 +10,8 @@
 //! | Connected | time to beat | Connected | Beat |
 //! | Connected | Broke, or silence for half a lease | Idle, soon | HangUp, Announce down |
 //! | any but Closed | silence since the last message for a whole lease, once | same | ExpireLease |
-//! | any but Closed | Refused, or never welcomed within `give_up` | Closed | HangUp, Close |
+//! | any but Closed | Refused, and welcomed within the lease | Idle, later | HangUp, Announce down if it was up |
+//! | any but Closed | Refused otherwise, or never welcomed within `give_up` | Closed | HangUp, Close |
 //!
 //! An event that a phase does not expect (an answer from a connection given up meanwhile) changes nothing.
 
@@ -163,6 +164,10 @@ impl LinkState {
         let mut actions = Vec::new();
         match (self.phase, event) {
             (Phase::Closed, _) => return actions,
+            // What an agent is in the middle of it finishes: what stands before a coordinator may refuse for a while, too.
+            (_, Event::Refused) if self.terms.is_some() && !self.expired => {
+                self.hang_up(now, &mut actions);
+            }
             (_, Event::Refused) => self.close(&mut actions),
             (Phase::Dialing { .. }, Event::Dialled) => {
                 self.phase = Phase::Greeting {

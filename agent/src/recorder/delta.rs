@@ -9,7 +9,7 @@ use super::catalog::{CounterId, GaugeId, TrendId};
 use super::finding::{Finding, Findings};
 use super::recording::Recorder;
 use super::slow::{SlowSession, Slowest};
-use super::witness::{self, GroupKey, Rows, SeenStream};
+use super::witness::{GroupKey, Merged, Rows, SeenStream};
 use crate::limits;
 
 /// What one worker measured since its last cut.
@@ -81,6 +81,7 @@ impl Delta {
 #[derive(Debug)]
 pub struct Merge {
     sum: Delta,
+    seen: Merged,
     /// Seconds that not every worker has passed yet: least values so far, summed.
     pending: BTreeMap<(u32, GaugeId), u64>,
     /// The second each worker has reached.
@@ -95,6 +96,7 @@ impl Merge {
     pub fn new(workers: usize) -> Self {
         Self {
             sum: Delta::default(),
+            seen: Merged::default(),
             pending: BTreeMap::new(),
             reached: vec![0; workers],
             in_flight: vec![HashMap::new(); workers],
@@ -103,8 +105,10 @@ impl Merge {
         }
     }
 
-    /// Adds a delta of one worker. Its deltas come in the order in which they were cut.
-    pub fn add(&mut self, worker: usize, delta: Delta) {
+    /// Adds a delta of one worker. Its deltas come in the order in which they were cut. Returns rows that there is no room
+    /// for until the sum is taken: they cannot be compared.
+    #[must_use]
+    pub fn add(&mut self, worker: usize, delta: Delta) -> Vec<(GroupKey, u64)> {
         let sum = &mut self.sum;
         sum.second = sum.second.max(delta.second);
         for (key, value) in delta.counters {
@@ -118,11 +122,12 @@ impl Merge {
                 }
             }
         }
-        let unwitnessed = witness::merge(&mut sum.rows, delta.rows, limits::MERGED_ROWS);
-        if unwitnessed > 0 {
-            *sum.losses.entry("witnesses").or_default() += unwitnessed;
-        }
-        sum.streams.extend(delta.streams);
+        let mut lost = Vec::new();
+        self.seen.add(delta.rows, delta.streams, |group, rows| {
+            if rows > 0 {
+                lost.push((group.clone(), rows));
+            }
+        });
         for (what, count) in delta.losses {
             *sum.losses.entry(what).or_default() += count;
         }
@@ -139,6 +144,17 @@ impl Merge {
             .for_each(|session| self.slowest.enter(session));
         self.reached[worker] = delta.second;
         self.in_flight[worker] = delta.in_flight;
+        lost
+    }
+
+    /// Adds to a counter, as a worker would have.
+    pub fn count(&mut self, id: CounterId, second: u32, by: u64) {
+        *self.sum.counters.entry((second, id)).or_default() += by;
+    }
+
+    /// Adds to a loss, as a worker would have.
+    pub fn loss(&mut self, what: &'static str, count: u64) {
+        *self.sum.losses.entry(what).or_default() += count;
     }
 
     /// The least second that every worker has reached.
@@ -156,6 +172,8 @@ impl Merge {
     pub fn take(&mut self) -> Delta {
         let mut taken = std::mem::take(&mut self.sum);
         self.sum.second = taken.second;
+        let seen = std::mem::take(&mut self.seen);
+        (taken.rows, taken.streams) = (seen.rows, seen.streams);
         let rest = self.pending.split_off(&(self.reached(), GaugeId::DISCARD));
         let complete = std::mem::replace(&mut self.pending, rest);
         taken.gauges = complete

@@ -1,6 +1,7 @@
 //! The laws of recording: however measurements are spread over workers and cuts, their merged whole is the same.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,9 @@ use proptest::prelude::*;
 use testmesh_shared::metric::MetricId;
 use tokio::time::Instant;
 
-use super::{Catalog, Delta, Merge, Recorder, RunClock, StageMeter, StageSeries};
+use super::{
+    Catalog, Delta, Merge, Recorder, RunClock, SessionView, StageMeter, StageNotes, StageSeries,
+};
 use crate::driver::{Meter, RowKey};
 use crate::limits;
 
@@ -51,6 +54,7 @@ struct Worker {
     recorder: Recorder,
     series: Rc<StageSeries>,
     group: Rc<str>,
+    views: RefCell<HashMap<u64, Rc<SessionView>>>,
 }
 
 impl Worker {
@@ -63,13 +67,16 @@ impl Worker {
             recorder,
             series,
             group: Rc::from("g"),
+            views: RefCell::default(),
         }
     }
 
     fn measure(&self, event: &Event, now: Instant) {
         let started = now - event.age;
         self.series.duration(started, event.age, None);
-        let meter = StageMeter::new(&self.series, started);
+        let mut views = self.views.borrow_mut();
+        let notes = StageNotes::new(views.entry(event.session).or_default());
+        let meter = StageMeter::new(&self.series, started, &notes);
         meter.messages(now, 1, 1, 200);
         meter.gap(now, event.after, 1);
         let key = RowKey::Number(event.row);
@@ -81,7 +88,7 @@ impl Worker {
 type Content = (
     BTreeMap<String, u64>,
     BTreeMap<String, (u64, u128, Vec<u8>)>,
-    BTreeMap<i64, Vec<u64>>,
+    BTreeMap<i64, (u32, u64)>,
 );
 
 fn content(catalog: &Catalog, deltas: &[Delta]) -> Content {
@@ -99,8 +106,9 @@ fn content(catalog: &Catalog, deltas: &[Delta]) -> Content {
         for seen in delta.rows.values() {
             for ((key, _), seen) in seen {
                 let RowKey::Number(key) = key else { continue };
-                let sessions: &mut Vec<u64> = rows.entry(*key).or_default();
-                sessions.extend(seen.all());
+                let (sessions, count): &mut (u32, u64) = rows.entry(*key).or_default();
+                *sessions += seen.sessions;
+                *count += seen.rows;
             }
         }
     }
@@ -109,10 +117,6 @@ fn content(catalog: &Catalog, deltas: &[Delta]) -> Content {
             name,
             (trend.count(), trend.sum_ns(), trend.encode_buckets()),
         );
-    }
-    for sessions in rows.values_mut() {
-        sessions.sort_unstable();
-        sessions.dedup();
     }
     (counters, trends, rows)
 }
@@ -130,12 +134,12 @@ proptest! {
             workers[event.worker].measure(event, now);
             pooled.measure(event, now);
             if event.cut {
-                merge.add(event.worker, workers[event.worker].recorder.cut(now));
+                prop_assert!(merge.add(event.worker, workers[event.worker].recorder.cut(now)).is_empty());
                 shipped.push(merge.take());
             }
         }
         for (number, worker) in workers.iter().enumerate() {
-            merge.add(number, worker.recorder.cut(now));
+            prop_assert!(merge.add(number, worker.recorder.cut(now)).is_empty());
         }
         shipped.push(merge.take());
         let whole = [pooled.recorder.cut(now)];
@@ -161,7 +165,7 @@ proptest! {
                 workers[worker].recorder.close(gauge, now);
                 open[worker] -= 1;
             }
-            merge.add(worker, workers[worker].recorder.cut(now));
+            prop_assert!(merge.add(worker, workers[worker].recorder.cut(now)).is_empty());
             for (second, _, least) in merge.take().gauges {
                 prop_assert!(seen.insert(second, least).is_none(), "second {} came twice", second);
                 prop_assert!(second < merge.reached());
@@ -169,7 +173,7 @@ proptest! {
         }
         let last = now + Duration::from_secs(2);
         for (number, worker) in workers.iter().enumerate() {
-            merge.add(number, worker.recorder.cut(last));
+            prop_assert!(merge.add(number, worker.recorder.cut(last)).is_empty());
         }
         let end = (last - start).as_secs();
         for (second, _, least) in merge.take().gauges {

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::catalog::{CounterId, GaugeId, TrendId};
 use super::recording::Recorder;
-use super::witness::{GroupKey, RowWitness, SeenStream};
-use crate::driver::{Meter, RowCounts, RowKey};
+use super::witness::{GroupKey, NoRoom, RowWitness, SeenStream, SessionView};
+use crate::driver::{DataFault, Meter, RowCounts, RowKey};
 use crate::limits;
 
 /// How a stage or one try of it came out; none: it passed.
@@ -223,6 +223,28 @@ impl StageSeries {
     }
 }
 
+/// What the tries of one stage leave with its session: what it has seen already, and what was wrong with the data.
+#[derive(Debug, Default)]
+pub struct StageNotes {
+    view: Rc<SessionView>,
+    faults: RefCell<Vec<DataFault>>,
+}
+
+impl StageNotes {
+    /// Notes of a stage in a session that has this view.
+    pub fn new(view: &Rc<SessionView>) -> Rc<Self> {
+        Rc::new(Self {
+            view: Rc::clone(view),
+            faults: RefCell::default(),
+        })
+    }
+
+    /// Takes what was wrong with the data so far.
+    pub fn take_faults(&self) -> Vec<DataFault> {
+        self.faults.take()
+    }
+}
+
 /// What a driver measures one try of a stage with. Never leaves its thread.
 ///
 /// Everything is kept at the second in which the stage started, except messages, which are kept where they arrived.
@@ -234,18 +256,20 @@ pub struct StageMeter {
     connect: Cell<Option<Duration>>,
     first_byte: Cell<Option<Duration>>,
     /// The group that rows were last reported for: a stream has one.
-    group: RefCell<Option<(Rc<str>, RowWitness)>>,
+    group: RefCell<Option<(Rc<str>, Result<RowWitness, NoRoom>)>>,
+    notes: Rc<StageNotes>,
 }
 
 impl StageMeter {
     /// A meter for one try of a stage that started at `started`.
-    pub fn new(series: &Rc<StageSeries>, started: Instant) -> Self {
+    pub fn new(series: &Rc<StageSeries>, started: Instant, notes: &Rc<StageNotes>) -> Self {
         Self {
             series: Rc::clone(series),
             started,
             connect: Cell::new(None),
             first_byte: Cell::new(None),
             group: RefCell::new(None),
+            notes: Rc::clone(notes),
         }
     }
 
@@ -256,7 +280,7 @@ impl StageMeter {
             &Arc::from(scenario),
             &Arc::from(stage),
         );
-        Self::new(&series, Instant::now())
+        Self::new(&series, Instant::now(), &Rc::default())
     }
 
     /// The worker's recorder.
@@ -285,6 +309,15 @@ impl StageMeter {
                 outcome,
             );
         }
+    }
+
+    /// Rows that there is no room for cannot be compared.
+    fn no_room(&self, rows: u64) {
+        self.integrity(&RowCounts {
+            unverified: rows,
+            ..RowCounts::default()
+        });
+        self.loss("witnesses", rows);
     }
 
     fn group_key(&self, group: &str) -> GroupKey {
@@ -376,20 +409,37 @@ impl Meter for StageMeter {
         let witness = match &mut *held {
             Some((known, witness)) if Rc::ptr_eq(known, group) => witness,
             other => {
-                let witness = self.recorder().witness(self.group_key(group), session);
+                let key = self.group_key(group);
+                let witness = self.recorder().witness(key, session, &self.notes.view);
                 &mut other.insert((Rc::clone(group), witness)).1
             }
         };
-        witness.row(key, digest);
+        let seen = witness.as_ref().map_err(|full| *full);
+        if seen.and_then(|witness| witness.row(key, digest)).is_err() {
+            self.no_room(1);
+        }
     }
 
     fn agree_stream(&self, group: &Rc<str>, digest: u128, rows: u64, session: u64) {
-        self.recorder().witness_stream(SeenStream {
+        let stream = SeenStream {
             group: self.group_key(group),
             digest,
             rows,
             session,
-        });
+            again: self.notes.view.has_streamed(group, digest),
+        };
+        if self.recorder().witness_stream(stream).is_err() {
+            self.no_room(rows);
+        }
+    }
+
+    fn data_fault(&self, fault: DataFault) {
+        let mut faults = self.notes.faults.borrow_mut();
+        if faults.len() < limits::FAULTS_OF_A_STAGE {
+            faults.push(fault);
+        } else {
+            self.recorder().loss("findings", 1);
+        }
     }
 
     fn loss(&self, what: &'static str, count: u64) {
@@ -441,6 +491,22 @@ mod tests {
             .map(|&(second, _, least)| (second, least))
             .collect();
         assert_eq!(open, [(2, 0), (3, 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rows_that_there_is_no_room_for_count_as_unverified() {
+        let meter = StageMeter::detached("live", "stream");
+        let group: Rc<str> = Rc::from("g");
+        let fitting = limits::WITNESS_BYTES / 24;
+        for row in 0..fitting as i64 + 3 {
+            meter.agree_row(&group, &RowKey::Number(row), 1, 7);
+        }
+        for stream in 0..limits::WITNESS_STREAMS as u128 + 2 {
+            meter.agree_stream(&group, stream, 10, 7);
+        }
+        let delta = meter.recorder().cut(Instant::now());
+        assert_eq!(delta.counter(meter.recorder(), "integrity_unverified"), 23);
+        assert_eq!(delta.losses["witnesses"], 23);
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use super::finding::{Finding, Findings};
 use super::frame::Frames;
 use super::gauge::Gauges;
 use super::slow::{SlowSession, Slowest};
-use super::witness::{GroupKey, RowWitness, SeenStream, Witnesses};
+use super::witness::{GroupKey, NoRoom, RowWitness, SeenStream, SessionView, Witnesses};
 use crate::limits;
 
 /// The time of a run on one worker. Until the run has started, everything belongs to second 0.
@@ -193,14 +193,28 @@ impl Recorder {
         }
     }
 
-    /// A session's view of a group of rows.
-    pub fn witness(&self, group: GroupKey, session: u64) -> RowWitness {
-        self.inner.witnesses.borrow_mut().group(group, session)
+    /// Where one stream of a session reports its rows.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many groups since the last cut.
+    pub fn witness(
+        &self,
+        group: GroupKey,
+        session: u64,
+        view: &SessionView,
+    ) -> Result<RowWitness, NoRoom> {
+        let mut witnesses = self.inner.witnesses.borrow_mut();
+        witnesses.group(group, session, view)
     }
 
     /// A whole stream that a session saw.
-    pub fn witness_stream(&self, stream: SeenStream) {
-        self.inner.witnesses.borrow_mut().stream(stream);
+    ///
+    /// # Errors
+    ///
+    /// If there are too many streams since the last cut.
+    pub fn witness_stream(&self, stream: SeenStream) -> Result<(), NoRoom> {
+        self.inner.witnesses.borrow_mut().stream(stream)
     }
 
     /// Whether a session of this duration would be among this worker's slowest.
@@ -234,9 +248,8 @@ impl Recorder {
     pub fn cut(&self, now: Instant) -> Delta {
         let second = self.inner.clock.second(now);
         let frames = self.inner.frames.borrow_mut().take();
-        let (rows, streams, unwitnessed) = self.inner.witnesses.borrow_mut().take();
+        let (rows, streams) = self.inner.witnesses.borrow_mut().take();
         let (findings, findings_lost) = self.inner.findings.borrow_mut().take();
-        self.loss("witnesses", unwitnessed);
         self.loss("findings", findings_lost);
         self.loss("samples_out_of_range", frames.out_of_range);
         Delta {

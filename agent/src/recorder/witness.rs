@@ -1,10 +1,11 @@
 //! Rows and streams that sessions of one worker saw, equal ones collapsed, for truths that compare users with each other.
 //!
-//! A row is counted once per session between two cuts, however many of the session's streams brought it. What the bound
-//! leaves no room for is counted as a loss, and the coordinator reports those rows as unverified.
+//! A session is a witness of a row once, however often and in however many of its streams the row came: see [`SessionView`].
+//! What the bounds leave no room for is refused, and counted as unverified by whoever brought it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,53 +24,42 @@ pub struct GroupKey {
     pub group: Arc<str>,
 }
 
-/// How many distinct sessions saw something, and one of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How many distinct sessions saw something, how many rows that was, and one of the sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeenRow {
-    /// The index of the first session that saw it.
+    /// The index of one session that saw it.
     pub witness: u64,
-    /// The others, each once.
-    others: Vec<u64>,
+    /// How many distinct sessions saw it first since their start. None: they had all reported it before.
+    pub sessions: u32,
+    /// How many rows that was: a session that sees a row again is no second witness, but its row wants to be counted.
+    pub rows: u64,
 }
 
 impl SeenRow {
-    fn new(session: u64) -> Self {
+    const fn none(session: u64) -> Self {
         Self {
             witness: session,
-            others: Vec::new(),
+            sessions: 0,
+            rows: 0,
         }
     }
 
-    /// How many distinct sessions saw the row.
-    pub fn sessions(&self) -> u32 {
-        u32::try_from(self.others.len() + 1).unwrap_or(u32::MAX)
-    }
-
-    /// The sessions that saw the row, each once.
-    #[cfg(test)]
-    pub(crate) fn all(&self) -> Vec<u64> {
-        let mut all = self.others.clone();
-        all.push(self.witness);
-        all
-    }
-
     #[inline]
-    fn add(&mut self, session: u64) {
-        // Sessions come in bursts: the last one is the likeliest.
-        if self.witness != session
-            && self.others.last() != Some(&session)
-            && !self.others.contains(&session)
-        {
-            self.others.push(session);
+    fn add(&mut self, session: u64, sight: Sight) {
+        self.rows += 1;
+        if sight == Sight::First {
+            self.sessions = self.sessions.saturating_add(1);
+            self.witness = session;
         }
     }
 
     /// Adds what another worker saw; no session runs on two workers.
     fn merge(&mut self, other: &Self) {
-        self.add(other.witness);
-        for &session in &other.others {
-            self.add(session);
+        self.rows = self.rows.saturating_add(other.rows);
+        if self.sessions == 0 {
+            self.witness = other.witness;
         }
+        self.sessions = self.sessions.saturating_add(other.sessions);
     }
 }
 
@@ -84,6 +74,8 @@ pub struct SeenStream {
     pub rows: u64,
     /// The index of the session.
     pub session: u64,
+    /// The session has reported an equal stream before: its rows count, and it is no further witness.
+    pub again: bool,
 }
 
 /// Rows of one group by key and digest.
@@ -100,41 +92,84 @@ pub(crate) struct Witnesses {
     room: Rc<Room>,
 }
 
+/// What is left of a worker's bounds until the next cut.
 #[derive(Debug)]
 struct Room {
-    rows: Cell<usize>,
-    lost: Cell<u64>,
+    /// For rows, in bytes on the wire.
+    bytes: Cell<usize>,
+    groups: Cell<usize>,
 }
 
 impl Default for Room {
     fn default() -> Self {
         Self {
-            rows: Cell::new(limits::WITNESS_ROWS),
-            lost: Cell::new(0),
+            bytes: Cell::new(limits::WITNESS_BYTES),
+            groups: Cell::new(limits::WITNESS_GROUPS),
         }
     }
 }
 
+impl Room {
+    fn take(&self, bytes: usize) -> Result<(), NoRoom> {
+        let left = self.bytes.get().checked_sub(bytes).ok_or(NoRoom)?;
+        self.bytes.set(left);
+        Ok(())
+    }
+}
+
+/// A bound left no place: the rows cannot be compared, and whoever brought them counts them as unverified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom;
+
+/// What a row takes of a batch.
+fn wire_bytes(key: &RowKey) -> usize {
+    const NUMBERS: usize = 24;
+    match key {
+        RowKey::Number(_) => NUMBERS,
+        RowKey::Text(text) => NUMBERS + text.len(),
+    }
+}
+
 impl Witnesses {
-    pub(crate) fn group(&mut self, key: GroupKey, session: u64) -> RowWitness {
-        let rows = Rc::clone(self.groups.entry(key).or_default());
-        RowWitness {
+    /// # Errors
+    ///
+    /// If there are too many groups since the last cut.
+    pub(crate) fn group(
+        &mut self,
+        key: GroupKey,
+        session: u64,
+        view: &SessionView,
+    ) -> Result<RowWitness, NoRoom> {
+        let stream = view.stream(&key.group);
+        let rows = match self.groups.get(&key) {
+            Some(rows) => Rc::clone(rows),
+            None => {
+                let left = self.room.groups.get().checked_sub(1).ok_or(NoRoom)?;
+                self.room.groups.set(left);
+                Rc::clone(self.groups.entry(key).or_default())
+            }
+        };
+        Ok(RowWitness {
             rows,
             room: Rc::clone(&self.room),
             session,
-        }
+            stream,
+        })
     }
 
-    pub(crate) fn stream(&mut self, stream: SeenStream) {
-        if self.streams.len() < limits::WITNESS_STREAMS {
-            self.streams.push(stream);
-        } else {
-            self.room.lost.set(self.room.lost.get() + stream.rows);
+    /// # Errors
+    ///
+    /// If there are too many streams since the last cut.
+    pub(crate) fn stream(&mut self, stream: SeenStream) -> Result<(), NoRoom> {
+        if self.streams.len() >= limits::WITNESS_STREAMS {
+            return Err(NoRoom);
         }
+        self.streams.push(stream);
+        Ok(())
     }
 
-    /// Takes rows, streams and the number of rows there was no room for; groups nobody watches any more are forgotten.
-    pub(crate) fn take(&mut self) -> (HashMap<GroupKey, Rows>, Vec<SeenStream>, u64) {
+    /// Takes rows and streams; groups nobody watches any more are forgotten.
+    pub(crate) fn take(&mut self) -> (HashMap<GroupKey, Rows>, Vec<SeenStream>) {
         let mut taken = HashMap::new();
         self.groups.retain(|key, rows| {
             let content = std::mem::take(&mut *rows.borrow_mut());
@@ -143,64 +178,228 @@ impl Witnesses {
             }
             Rc::strong_count(rows) > 1
         });
-        self.room.rows.set(limits::WITNESS_ROWS);
-        (
-            taken,
-            std::mem::take(&mut self.streams),
-            self.room.lost.take(),
-        )
+        self.room.bytes.set(limits::WITNESS_BYTES);
+        let groups = limits::WITNESS_GROUPS.saturating_sub(self.groups.len());
+        self.room.groups.set(groups);
+        (taken, std::mem::take(&mut self.streams))
     }
 }
 
-/// Adds rows of one worker to those of another, of which at most `bound` are kept. Returns how many were not.
-pub(crate) fn merge(
-    into: &mut HashMap<GroupKey, Rows>,
-    from: HashMap<GroupKey, Rows>,
-    bound: usize,
-) -> u64 {
-    let mut room = bound.saturating_sub(into.values().map(HashMap::len).sum());
-    let mut lost = 0;
-    for (group, rows) in from {
-        let known = into.entry(group).or_default();
-        for (row, seen) in rows {
-            match known.get_mut(&row) {
-                Some(before) => before.merge(&seen),
-                None if room == 0 => lost += 1,
-                None => {
-                    room -= 1;
-                    known.insert(row, seen);
+/// The rows and streams of several workers, within the bounds of one batch.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    pub(crate) rows: HashMap<GroupKey, Rows>,
+    pub(crate) streams: Vec<SeenStream>,
+    bytes: usize,
+}
+
+impl Merged {
+    /// Adds what one worker saw. What exceeds the bounds is handed to `lost`, by the number of its rows.
+    pub(crate) fn add(
+        &mut self,
+        rows: HashMap<GroupKey, Rows>,
+        streams: Vec<SeenStream>,
+        mut lost: impl FnMut(&GroupKey, u64),
+    ) {
+        for (group, rows) in rows {
+            if !self.rows.contains_key(&group) && self.rows.len() >= limits::WITNESS_GROUPS {
+                lost(&group, rows.values().map(|seen| seen.rows).sum());
+                continue;
+            }
+            let known = self.rows.entry(group.clone()).or_default();
+            let mut beyond = 0;
+            for (row, seen) in rows {
+                let bytes = self.bytes + wire_bytes(&row.0);
+                match known.get_mut(&row) {
+                    Some(before) => before.merge(&seen),
+                    None if bytes > limits::MERGED_BYTES => beyond += seen.rows,
+                    None => {
+                        self.bytes = bytes;
+                        known.insert(row, seen);
+                    }
                 }
+            }
+            lost(&group, beyond);
+        }
+        for stream in streams {
+            if self.streams.len() < limits::WITNESS_STREAMS {
+                self.streams.push(stream);
+            } else {
+                lost(&stream.group, stream.rows);
             }
         }
     }
-    lost
 }
 
-/// One session's view of one group: where a stream reports the rows it saw.
+/// Whether a session sees a row for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    First,
+    Again,
+}
+
+/// What one session has reported of each group, so that it is never its own second witness. Dropped with the session.
+///
+/// For each of its streams it remembers the least and the greatest key. A key that lies between those of any stream of the
+/// session counts as seen before, even if it is new there because rows came out of order or were left out: a row then has one
+/// witness less, and none too many. Keys that are texts have no order, so of the streams of one session that have them only
+/// the first is a witness.
+#[derive(Debug, Default)]
+pub struct SessionView {
+    groups: RefCell<HashMap<Box<str>, Rc<GroupView>>>,
+}
+
+#[derive(Debug, Default)]
+struct GroupView {
+    streams: RefCell<Vec<Rc<StreamView>>>,
+    digests: RefCell<Vec<u128>>,
+}
+
+/// The keys of one stream.
+#[derive(Debug, Default)]
+struct StreamView {
+    numbers: Cell<Option<(i64, i64)>>,
+    text: RefCell<Option<Box<str>>>,
+}
+
+impl SessionView {
+    fn group(&self, name: &str) -> Rc<GroupView> {
+        let mut groups = self.groups.borrow_mut();
+        match groups.get(name) {
+            Some(group) => Rc::clone(group),
+            None => Rc::clone(groups.entry(name.into()).or_default()),
+        }
+    }
+
+    fn stream(&self, group: &str) -> (Rc<GroupView>, Rc<StreamView>) {
+        let group = self.group(group);
+        let stream = Rc::new(StreamView::default());
+        let mut streams = group.streams.borrow_mut();
+        // Streams that brought nothing, refused tries above all, have nothing to say.
+        streams.retain(|one| Rc::strong_count(one) > 1 || !one.is_empty());
+        if streams.len() >= limits::STREAMS_OF_A_SESSION {
+            let oldest = streams.remove(0);
+            streams[0].cover(&oldest);
+        }
+        streams.push(Rc::clone(&stream));
+        drop(streams);
+        (group, stream)
+    }
+
+    /// Whether the session has reported a stream of this group with this digest before.
+    pub(crate) fn has_streamed(&self, group: &str, digest: u128) -> bool {
+        let group = self.group(group);
+        let mut digests = group.digests.borrow_mut();
+        let again = digests.contains(&digest);
+        if !again && digests.len() < limits::STREAMS_OF_A_SESSION {
+            digests.push(digest);
+        }
+        // Beyond the bound a session is taken for one that has seen everything.
+        again || digests.len() >= limits::STREAMS_OF_A_SESSION
+    }
+}
+
+impl StreamView {
+    fn is_empty(&self) -> bool {
+        self.numbers.get().is_none() && self.text.borrow().is_none()
+    }
+
+    fn cover(&self, other: &Self) {
+        let hull = match (self.numbers.get(), other.numbers.get()) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (one, other) => one.or(other),
+        };
+        self.numbers.set(hull);
+        if self.text.borrow().is_none() {
+            self.text.replace(other.text.take());
+        }
+    }
+
+    fn holds(&self, key: i64) -> bool {
+        self.numbers
+            .get()
+            .is_some_and(|(least, most)| (least..=most).contains(&key))
+    }
+
+    /// Looks at a key of this stream. Whether it is new to the stream.
+    #[inline]
+    fn look(&self, key: &RowKey) -> bool {
+        match key {
+            RowKey::Number(key) => {
+                let new = !self.holds(*key);
+                if new {
+                    let (least, most) = self.numbers.get().unwrap_or((*key, *key));
+                    self.numbers.set(Some((least.min(*key), most.max(*key))));
+                }
+                new
+            }
+            RowKey::Text(text) => {
+                let mut last = self.text.borrow_mut();
+                let new = last.as_ref() != Some(text);
+                if new {
+                    *last = Some(text.clone());
+                }
+                new
+            }
+        }
+    }
+}
+
+/// One stream's view of one group: where it reports the rows it saw.
 #[derive(Debug)]
 pub struct RowWitness {
     rows: Shared,
     room: Rc<Room>,
     session: u64,
+    stream: (Rc<GroupView>, Rc<StreamView>),
 }
 
 impl RowWitness {
     /// The session saw a row with this key and XXH3-64 digest.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for it before the next cut: it cannot be compared.
     #[inline]
-    pub fn row(&self, key: &RowKey, digest: u64) {
+    pub fn row(&self, key: &RowKey, digest: u64) -> Result<(), NoRoom> {
+        let sight = self.sight(key);
         let mut rows = self.rows.borrow_mut();
         // A number's clone is a copy; text pays for its own.
-        let place = (key.clone(), digest);
-        if let Some(seen) = rows.get_mut(&place) {
-            seen.add(self.session);
-            return;
+        match rows.entry((key.clone(), digest)) {
+            Entry::Occupied(known) => known.into_mut().add(self.session, sight),
+            Entry::Vacant(place) => {
+                self.room.take(wire_bytes(key))?;
+                place
+                    .insert(SeenRow::none(self.session))
+                    .add(self.session, sight);
+            }
         }
-        let Some(left) = self.room.rows.get().checked_sub(1) else {
-            self.room.lost.set(self.room.lost.get() + 1);
-            return;
-        };
-        self.room.rows.set(left);
-        rows.insert(place, SeenRow::new(self.session));
+        Ok(())
+    }
+
+    #[inline]
+    fn sight(&self, key: &RowKey) -> Sight {
+        let (group, own) = &self.stream;
+        let new = own.look(key);
+        let streams = group.streams.borrow();
+        if new && (streams.len() == 1 || !Self::known_to_others(&streams, own, key)) {
+            Sight::First
+        } else {
+            Sight::Again
+        }
+    }
+
+    #[cold]
+    fn known_to_others(streams: &[Rc<StreamView>], own: &Rc<StreamView>, key: &RowKey) -> bool {
+        let mut others = streams.iter().filter(|one| !Rc::ptr_eq(one, own));
+        match key {
+            RowKey::Number(key) => others.any(|one| one.holds(*key)),
+            RowKey::Text(_) => {
+                // The first stream with texts is the witness.
+                let first = streams.iter().find(|one| one.text.borrow().is_some());
+                first.is_some_and(|first| !Rc::ptr_eq(first, own))
+            }
+        }
     }
 }
 
@@ -252,43 +451,150 @@ mod tests {
         }
     }
 
+    fn watch(witnesses: &mut Witnesses, session: u64, view: &SessionView) -> RowWitness {
+        witnesses.group(key(), session, view).unwrap()
+    }
+
+    /// What is known of the row with that number and digest.
+    fn seen(rows: &Rows, number: i64, digest: u64) -> (u32, u64) {
+        let seen = rows[&(RowKey::Number(number), digest)];
+        (seen.sessions, seen.rows)
+    }
+
     #[test]
     fn distinct_sessions_are_counted_once_each() {
         let mut witnesses = Witnesses::default();
-        for session in [3, 4, 3, 5, 4] {
-            witnesses.group(key(), session).row(&RowKey::Number(1), 99);
+        let views = [const { () }; 4].map(|()| SessionView::default());
+        for session in [0, 1, 0, 2, 1] {
+            watch(&mut witnesses, session, &views[session as usize])
+                .row(&RowKey::Number(1), 99)
+                .unwrap();
         }
-        witnesses.group(key(), 6).row(&RowKey::Number(1), 98);
-        let (taken, streams, lost) = witnesses.take();
+        watch(&mut witnesses, 3, &views[3])
+            .row(&RowKey::Number(1), 98)
+            .unwrap();
+        let (taken, streams) = witnesses.take();
+        assert_eq!(seen(&taken[&key()], 1, 99), (3, 5));
+        assert_eq!(seen(&taken[&key()], 1, 98), (1, 1));
+        assert!(streams.is_empty());
+    }
+
+    #[test]
+    fn a_session_is_never_its_own_second_witness() {
+        let mut witnesses = Witnesses::default();
+        let view = SessionView::default();
+        let first = watch(&mut witnesses, 7, &view);
+        (0..10).for_each(|number| first.row(&RowKey::Number(number), 1).unwrap());
+        drop(first);
+        witnesses.take();
+        // After a cut, in another stream: a retry, a second round, another stage of the same group.
+        let again = watch(&mut witnesses, 7, &view);
+        (5..15).for_each(|number| again.row(&RowKey::Number(number), 1).unwrap());
+        let beside = watch(&mut witnesses, 7, &view);
+        (14..16).for_each(|number| beside.row(&RowKey::Number(number), 1).unwrap());
+        let (taken, _) = witnesses.take();
         let rows = &taken[&key()];
-        assert_eq!(rows[&(RowKey::Number(1), 99)].sessions(), 3);
-        assert_eq!(rows[&(RowKey::Number(1), 99)].witness, 3);
-        assert_eq!(rows[&(RowKey::Number(1), 98)].sessions(), 1);
-        assert!(streams.is_empty() && lost == 0);
+        assert_eq!(seen(rows, 5, 1), (0, 1));
+        assert_eq!(seen(rows, 9, 1), (0, 1));
+        assert_eq!(seen(rows, 10, 1), (1, 1));
+        assert_eq!(seen(rows, 14, 1), (1, 2));
+        assert_eq!(seen(rows, 15, 1), (1, 1));
+        assert!(!view.has_streamed("g", 5));
+        assert!(view.has_streamed("g", 5));
+        assert!(!view.has_streamed("other", 5));
+    }
+
+    #[test]
+    fn a_row_that_comes_twice_in_one_stream_is_two_rows_and_one_witness() {
+        let mut witnesses = Witnesses::default();
+        let view = SessionView::default();
+        let stream = watch(&mut witnesses, 1, &view);
+        for number in [1, 2, 2, 3] {
+            stream.row(&RowKey::Number(number), 9).unwrap();
+        }
+        for text in ["a", "b", "b"] {
+            stream.row(&RowKey::Text(text.into()), 9).unwrap();
+        }
+        let (taken, _) = witnesses.take();
+        let rows = &taken[&key()];
+        assert_eq!(seen(rows, 2, 9), (1, 2));
+        assert_eq!(rows[&(RowKey::Text("b".into()), 9)].rows, 2);
+        assert_eq!(rows[&(RowKey::Text("b".into()), 9)].sessions, 1);
+    }
+
+    #[test]
+    fn a_session_of_many_streams_stays_bounded() {
+        let mut witnesses = Witnesses::default();
+        let view = SessionView::default();
+        for number in 0..1_000 {
+            watch(&mut witnesses, 1, &view)
+                .row(&RowKey::Number(number), 9)
+                .unwrap();
+        }
+        let group = view.group("g");
+        assert!(group.streams.borrow().len() <= limits::STREAMS_OF_A_SESSION);
+        let late = watch(&mut witnesses, 1, &view);
+        late.row(&RowKey::Number(0), 9).unwrap();
+        assert_eq!(seen(&witnesses.take().0[&key()], 0, 9), (1, 2));
     }
 
     #[test]
     fn a_group_that_a_stream_still_watches_survives_the_cut() {
         let mut witnesses = Witnesses::default();
-        let watch = witnesses.group(key(), 1);
-        watch.row(&RowKey::Text("a".into()), 1);
+        let view = SessionView::default();
+        let stream = watch(&mut witnesses, 1, &view);
+        stream.row(&RowKey::Text("a".into()), 1).unwrap();
         assert_eq!(witnesses.take().0.len(), 1);
-        watch.row(&RowKey::Text("b".into()), 2);
+        stream.row(&RowKey::Text("b".into()), 2).unwrap();
         assert_eq!(witnesses.take().0.len(), 1);
-        drop(watch);
+        drop(stream);
         assert!(witnesses.take().0.is_empty());
         assert!(witnesses.groups.is_empty());
     }
 
     #[test]
-    fn rows_beyond_the_bound_are_counted_as_lost() {
+    fn what_the_bounds_leave_no_room_for_is_refused() {
         let mut witnesses = Witnesses::default();
-        witnesses.room.rows.set(1);
-        let watch = witnesses.group(key(), 1);
-        watch.row(&RowKey::Number(1), 1);
-        watch.row(&RowKey::Number(2), 1);
-        watch.row(&RowKey::Number(1), 1);
-        let (taken, _, lost) = witnesses.take();
-        assert_eq!((taken[&key()].len(), lost), (1, 1));
+        witnesses.room.bytes.set(60);
+        let view = SessionView::default();
+        let stream = watch(&mut witnesses, 1, &view);
+        assert_eq!(stream.row(&RowKey::Number(1), 1), Ok(()));
+        assert_eq!(
+            stream.row(&RowKey::Text("x".repeat(40).into()), 1),
+            Err(NoRoom)
+        );
+        assert_eq!(stream.row(&RowKey::Number(2), 1), Ok(()));
+        assert_eq!(stream.row(&RowKey::Number(3), 1), Err(NoRoom));
+        assert_eq!(
+            stream.row(&RowKey::Number(1), 1),
+            Ok(()),
+            "it has its place"
+        );
+        witnesses.room.groups.set(0);
+        let other = GroupKey {
+            group: "h".into(),
+            ..key()
+        };
+        assert!(witnesses.group(other, 1, &view).is_err());
+        assert_eq!(witnesses.take().0[&key()].len(), 2);
+    }
+
+    #[test]
+    fn what_one_batch_has_no_room_for_is_counted_by_its_rows() {
+        let mut merged = Merged::default();
+        merged.bytes = limits::MERGED_BYTES - 30;
+        let rows = |numbers: [i64; 2]| {
+            let seen = SeenRow {
+                witness: 1,
+                sessions: 2,
+                rows: 3,
+            };
+            let rows = numbers.map(|number| ((RowKey::Number(number), 1), seen));
+            HashMap::from([(key(), rows.into_iter().collect::<Rows>())])
+        };
+        let mut lost = 0;
+        merged.add(rows([1, 2]), Vec::new(), |_, rows| lost += rows);
+        assert_eq!(lost, 3);
+        assert_eq!(merged.rows[&key()].len(), 1);
     }
 }

@@ -304,14 +304,15 @@ async fn arm(
         shared.workers.runs(worker).send(run).await.map_err(gone)?;
         workers.push(commands);
     }
-    let alone = shared.config.agents_in_process == 1;
+    // Agents of one process share the sink, and one of them counts what it loses.
+    let counts = shared.config.agents_in_process == 1 || prepare.agent_index == 0;
     let reporter = Reporter::new(
         ready.facts.run.clone(),
         shared.epoch,
         catalog,
         count,
         Box::new(Memory::new(limits::SPOOL_BYTES)),
-        shared.spans.clone().filter(|_| alone),
+        shared.spans.clone().filter(|_| counts),
     );
     Ok(Assignment {
         run: prepare.run.clone(),

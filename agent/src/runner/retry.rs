@@ -9,13 +9,23 @@ pub(super) fn applies(retry: &Retry, error: &StageError) -> bool {
     if retry.on.is_empty() {
         return is_transport(error.kind);
     }
-    retry.on.iter().any(|on| match on {
-        RetryOn::Error(kind) => *kind == error.kind,
+    retry.on.iter().any(|on| names(on, error))
+}
+
+fn names(on: &RetryOn, error: &StageError) -> bool {
+    match on {
+        // Some kinds and some statuses of gRPC have the same name: `internal`, `cancelled`, `unavailable`.
+        RetryOn::Error(kind) => {
+            *kind == error.kind
+                || error
+                    .status
+                    .is_some_and(|status| grpc_name(status) == Some(kind.as_str()))
+        }
         RetryOn::Status(status) => error.status == Some(*status),
         RetryOn::StatusName(name) => error
             .status
             .is_some_and(|status| grpc_name(status) == Some(name)),
-    })
+    }
 }
 
 /// Whether no complete answer came: in `until`, *not yet*.
@@ -53,6 +63,15 @@ fn grpc_name(status: i64) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_that_name_a_kind_and_a_status_mean_both() {
+        let internal = RetryOn::Error(ErrorKind::Internal);
+        let status = |code| StageError::new(ErrorKind::Status, "").with_status(code);
+        assert!(names(&internal, &status(13)));
+        assert!(!names(&internal, &status(5)));
+        assert!(names(&internal, &StageError::new(ErrorKind::Internal, "")));
+    }
 
     #[test]
     fn statuses_are_known_by_name() {

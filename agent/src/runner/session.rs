@@ -16,7 +16,7 @@ use super::context::{RunContext, ScenarioContext};
 use super::trace::{Ending as TraceEnding, SessionSpan, SessionTrace};
 use crate::driver::{Connections, StageError};
 use crate::limits;
-use crate::recorder::{Finding, FindingKey, Severity, SlowSession, nanos};
+use crate::recorder::{Finding, FindingKey, SessionView, Severity, SlowSession, nanos};
 
 /// A session that is about to run.
 #[derive(Debug)]
@@ -77,6 +77,8 @@ pub(super) struct Session<'r> {
     pub(super) run_started: Instant,
     /// A stage failed and the session went on all the same.
     pub(super) failed: Cell<bool>,
+    /// The rows that it has seen.
+    pub(super) view: Rc<SessionView>,
 }
 
 /// Runs one session to its end. `interrupt` cuts its stages short; its cleanup runs all the same, within its own bounds.
@@ -101,6 +103,7 @@ pub async fn run(
             .session(&scenario.name, start.index, scenario.joins_run_trace()),
         run_started: run.recorder.clock().started_at().unwrap_or(started),
         failed: Cell::new(false),
+        view: Rc::default(),
     };
     let root = run.scope();
     let mut scope = Scope::over(&root);
@@ -158,12 +161,12 @@ impl Session<'_> {
         if stages.is_empty() {
             return;
         }
-        let failed_before = self.failed.get();
+        let failed_before = self.failed.replace(false);
         let started = Instant::now();
         let bound = cleanup_bound(stages);
         let cleaning = self.stages(stages, scope, self.trace.root());
         let error = match timeout(bound, cleaning).await {
-            Ok(Ok(())) if self.failed.get() == failed_before => None,
+            Ok(Ok(())) if !self.failed.get() => None,
             Ok(Ok(())) => Some("a stage of it failed".to_owned()),
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some(format!("not done within {bound:?}")),

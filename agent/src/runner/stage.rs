@@ -20,7 +20,7 @@ use super::session::{Session, bounded, defect};
 use super::trace::StageSpan;
 use crate::driver::{Attempt, Drives, Evidence, Results, StageError};
 use crate::limits;
-use crate::recorder::{Outcome, Severity, StageMeter, StageSeries};
+use crate::recorder::{Outcome, Severity, StageMeter, StageNotes, StageSeries};
 
 /// How one try came out.
 enum Try {
@@ -59,6 +59,8 @@ impl Session<'_> {
                 .unwrap_or_else(|_| Err(running.timed_out(limit))),
         };
         running.end(&result);
+        // The groups around it need not tell it again.
+        let result = result.map_err(StageError::told);
         match (result, stage.on_failure) {
             (Err(_), OnFailure::Continue) => {
                 self.failed.set(true);
@@ -110,7 +112,7 @@ impl Session<'_> {
     /// One try: the action, then what the plan says about its results.
     async fn attempt(&self, stage: &Stage, scope: &mut Scope<'_>, running: &Running<'_>) -> Try {
         let began = running.try_begins();
-        let meter = StageMeter::new(&running.series, running.started);
+        let meter = StageMeter::new(&running.series, running.started, &running.notes);
         let act = self.act(stage, scope, &meter, running);
         let done = match stage.attempt_timeout {
             None => act.await,
@@ -197,7 +199,13 @@ fn judge(
         }
     };
     if let Some(failure) = results.failure.as_ref().filter(|_| !stage.reads_status) {
-        return Try::Failed(failure.clone());
+        let failure = failure.clone().with_evidence(results.evidence());
+        // A server that says that it is not there is no more an answer than one that is not.
+        return if stage.until.is_some() && retry::is_transport(failure.kind) {
+            Try::NotYet(failure)
+        } else {
+            Try::Failed(failure)
+        };
     }
     let mut layer = Scope::over(scope);
     results::bind(&mut layer, stage, results, took);
@@ -244,6 +252,7 @@ pub(super) struct Running<'s> {
     /// What the last try that did not end the stage said.
     last: RefCell<Option<StageError>>,
     ended: Cell<bool>,
+    notes: Rc<StageNotes>,
 }
 
 impl<'s> Running<'s> {
@@ -263,6 +272,7 @@ impl<'s> Running<'s> {
             trying_since: Cell::new(None),
             last: RefCell::new(None),
             ended: Cell::new(false),
+            notes: StageNotes::new(&session.view),
         }
     }
 
@@ -309,16 +319,24 @@ impl<'s> Running<'s> {
         self.try_ends(outcome);
         self.series
             .duration(self.started, self.started.elapsed(), outcome);
-        // A group fails because of a stage in it, which has been counted and told.
-        let is_group = !matches!(self.stage.action, Action::Drive { .. });
-        let told = is_group
-            && outcome != Some(ErrorKind::Timeout)
-            && outcome != Some(ErrorKind::Expectation);
-        if let Some(error) = error.filter(|_| !told) {
+        // A group that fails because of a stage in it has nothing to add: that stage has been counted and told.
+        if let Some(error) = error.filter(|error| !error.told) {
             self.series.error(self.started, error.kind);
             self.tell(error);
         }
+        self.tell_faults();
         self.close_span(outcome, error);
+    }
+
+    /// What is wrong with the data is told whatever became of the stage, which may well have passed.
+    fn tell_faults(&self) {
+        for fault in self.notes.take_faults() {
+            let stage = &self.stage.name;
+            let message = format!("stage `{stage}`: {}", fault.message);
+            self.session.trace.keep();
+            self.session
+                .find(fault.code, Severity::Error, stage, &message, "");
+        }
     }
 
     fn tell(&self, error: &StageError) {
@@ -362,6 +380,7 @@ impl Drop for Running<'_> {
         self.series
             .duration(self.started, self.started.elapsed(), cancelled);
         self.series.error(self.started, ErrorKind::Cancelled);
+        self.tell_faults();
         self.close_span(cancelled, None);
     }
 }

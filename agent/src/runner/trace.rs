@@ -52,6 +52,8 @@ pub(super) struct SessionTrace {
     next: Cell<u64>,
     spans: RefCell<Vec<StageSpan>>,
     lost: Cell<u64>,
+    /// Something was found in it that a finding points to.
+    kept: Cell<bool>,
 }
 
 /// One stage that has ended.
@@ -97,6 +99,7 @@ impl Tracer {
             next: Cell::new(2),
             spans: RefCell::default(),
             lost: Cell::new(0),
+            kept: Cell::new(false),
         }
     }
 
@@ -127,7 +130,7 @@ impl Tracer {
     fn keeps(&self, trace: &SessionTrace, ending: Ending) -> bool {
         let rules = &self.rules;
         trace.joined
-            || (ending.failed && rules.keep_failed)
+            || ((ending.failed || trace.kept.get()) && rules.keep_failed)
             || (ending.slow && rules.keep_slowest)
             || share(trace.seeds.child("sample").number()) < rules.sample
     }
@@ -250,6 +253,11 @@ impl SessionTrace {
     /// 32 lowercase hex digits.
     pub(super) fn trace_id(&self) -> String {
         self.trace_id.to_string()
+    }
+
+    /// A finding points to it: it is kept as if the session had failed.
+    pub(super) fn keep(&self) {
+        self.kept.set(true);
     }
 
     /// The session's own span.

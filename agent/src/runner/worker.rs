@@ -177,14 +177,11 @@ impl Workers {
 
 /// Takes runs until there will be no more and all are over.
 pub async fn serve(place: Place, mut runs: mpsc::Receiver<WorkerRun>) {
-    let workers = u32::try_from(place.of).expect("the number of runtimes is bounded");
-    let worker = u32::try_from(place.worker).expect("the number of runtimes is bounded");
-    let connections = Connections::worker(worker, workers, &place.gate);
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
             run = runs.recv() => match run {
-                Some(run) => { running.spawn_local(run.run(place.clone(), connections.clone())); }
+                Some(run) => { running.spawn_local(run.run(place.clone())); }
                 None => break,
             },
             Some(ended) = running.join_next() => report_panic(ended),
@@ -227,7 +224,11 @@ enum Woken {
 
 impl WorkerRun {
     /// Runs until the assignment hangs up.
-    async fn run(self, place: Place, connections: Connections) {
+    async fn run(self, place: Place) {
+        let [worker, workers] = [place.worker, place.of]
+            .map(|number| u32::try_from(number).expect("the number of runtimes is bounded"));
+        // Of this run alone: another's targets may have the same names, and other ways to trust.
+        let connections = Connections::worker(worker, workers, &place.gate);
         let recorder = Recorder::new(RunClock::new(), Arc::clone(&self.catalog));
         let facts = Arc::clone(&self.facts);
         let tracer = Tracer {
@@ -330,6 +331,8 @@ impl Working {
                 });
                 if stop == Stop::Abort {
                     self.interrupt.cancel();
+                    // Teardown comes after, and runs unless it is aborted itself.
+                    self.interrupt = CancellationToken::new();
                 }
             }
         }

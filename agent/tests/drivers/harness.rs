@@ -8,7 +8,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use testmesh_agent::driver::contract::{
-    Attempt, Drives, Meter, Results, RowCounts, RowKey, StageError,
+    Attempt, DataFault, Drives, Meter, Results, RowCounts, RowKey, StageError,
 };
 use testmesh_agent::driver::{Connections, DRIVERS};
 use testmesh_shared::plan::expr::Scope;
@@ -194,6 +194,7 @@ pub(crate) struct Recorded {
     pub(crate) agreed: RefCell<Vec<(String, RowKey, u64)>>,
     pub(crate) agreed_streams: RefCell<Vec<(String, u128, u64)>>,
     pub(crate) losses: RefCell<Vec<(&'static str, u64)>>,
+    pub(crate) faults: RefCell<Vec<DataFault>>,
 }
 
 fn add(cell: &Cell<u64>, more: u64) {
@@ -270,6 +271,10 @@ impl Meter for Recorded {
         self.agreed_streams
             .borrow_mut()
             .push((group.to_string(), digest, rows));
+    }
+
+    fn data_fault(&self, fault: DataFault) {
+        self.faults.borrow_mut().push(fault);
     }
 
     fn loss(&self, what: &'static str, count: u64) {

@@ -58,6 +58,19 @@ async fn good() -> Good {
             "/base/moved",
             get(|| async { Redirect::permanent("/base/echo") }),
         )
+        .route(
+            "/base/auth",
+            get(|request: Request| async move {
+                let credentials = request.headers().get("authorization").cloned();
+                credentials
+                    .map(|value| value.to_str().unwrap_or_default().to_owned())
+                    .unwrap_or_default()
+            }),
+        )
+        .route(
+            "/base/slow",
+            get(|| async { tokio::time::sleep(std::time::Duration::from_millis(20)).await }),
+        )
         .fallback(any(echo));
     let listener = axum::serve::ListenerExt::tap_io(listener, move |_| {
         let _ = counted.fetch_add(1, Ordering::Relaxed);
@@ -323,4 +336,42 @@ async fn templates_without_a_value_fail_the_stage() {
         (error.kind, error.code),
         (ErrorKind::Expectation, Some("bad_request"))
     );
+}
+
+#[tokio::test]
+async fn credentials_of_a_url_go_out_as_a_header_and_are_not_shown() {
+    let server = good().await;
+    let targets = format!(
+        "a: {{ http: 'http://us%40er:pa:ss@{}/base' }}",
+        server.address
+    );
+    let bench = Bench::new(
+        &targets,
+        "- { name: who, http: { target: a, get: /auth }, save: { said: text } }\n- { name: gone, http: { target: a, get: /gone } }\n",
+    );
+    let results = bench.run("who").await.expect("answers");
+    // `us@er:pa:ss` in base64.
+    assert_eq!(text(&results), "Basic dXNAZXI6cGE6c3M=");
+    let refused = bench
+        .run("gone")
+        .await
+        .expect("answers")
+        .failure
+        .expect("it is refused");
+    assert!(!refused.message.contains("pa:ss"), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn sessions_that_share_one_connection_open_one() {
+    let server = good().await;
+    let targets = format!(
+        "a: {{ http: 'http://{}/base', connections: {{ shared: 1 }} }}",
+        server.address
+    );
+    let bench = Bench::new(&targets, "- { name: a, http: { target: a, get: /slow } }\n");
+    let all = (0..8).map(|_| bench.run("a"));
+    for answered in futures_util::future::join_all(all).await {
+        answered.expect("answers");
+    }
+    assert_eq!(server.connections.load(Ordering::Relaxed), 1);
 }

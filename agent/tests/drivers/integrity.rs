@@ -296,3 +296,111 @@ async fn latency_is_the_excess_over_the_streams_minimum() {
     );
     assert_eq!(*bench.meter.losses.borrow(), [("samples_out_of_range", 1)]);
 }
+
+#[tokio::test]
+async fn each_fault_of_a_stream_is_told_once_with_its_first_row() {
+    let list = "{ sequence: number, payload: data, truth: { rows: session.list } }";
+    let (bench, _) = check(&rows([0, 2, 1, 5, 6, 6, 8]), Act::Status(0, ""), list).await;
+    let told: Vec<_> = bench
+        .meter
+        .faults
+        .borrow()
+        .iter()
+        .map(|fault| (fault.code, fault.message.clone()))
+        .collect();
+    let [missing, repeated, reordered, mismatched] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(
+        *missing,
+        (
+            "rows_missing",
+            "3 rows never came, first number 3".to_owned()
+        )
+    );
+    assert_eq!(
+        *repeated,
+        (
+            "rows_repeated",
+            "1 row came again, first number 6".to_owned()
+        )
+    );
+    assert_eq!(
+        *reordered,
+        (
+            "rows_reordered",
+            "1 row came out of order, first number 1".to_owned()
+        )
+    );
+    assert_eq!(mismatched.0, "rows_mismatched");
+    assert!(
+        mismatched
+            .1
+            .starts_with("1 row differs from its truth: row 5 has digest "),
+        "{}",
+        mismatched.1
+    );
+}
+
+#[tokio::test]
+async fn a_truth_that_cannot_be_read_is_told_with_its_reason() {
+    let list = "{ sequence: number, payload: data, truth: { rows: session.id } }";
+    let (bench, _) = check(&rows(0..3), Act::Status(0, ""), list).await;
+    let faults = bench.meter.faults.borrow();
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].code, "truth_unreadable");
+}
+
+#[tokio::test]
+async fn a_message_without_a_row_is_no_row_that_arrived() {
+    let nothing = Row::default();
+    let (bench, result) = check(&[row(1, "a"), nothing], Act::Status(0, ""), PLAIN).await;
+    assert_eq!(result, Err(("integrity", Some("row_shape"))));
+    assert_eq!(bench.meter.counts.borrow().mismatched, 1);
+    assert_eq!(bench.meter.rows.get(), 2);
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_told_apart_are_counted_as_rows_all_the_same() {
+    let mut two = row(1, "a");
+    two.number.push(2);
+    two.key.push(20);
+    for (bad, code) in [
+        (prost::Message::encode_to_vec(&two), "row_shape"),
+        (b"\xff\xff\xff".to_vec(), "bad_message"),
+    ] {
+        let server = servers::grpc(vec![Act::Message(bad), SENT, Act::Status(0, "")]).await;
+        let stages = format!(
+            "- name: rows\n  grpc: {{ target: a, address: '{}', call: t.S/Rows }}\n  integrity: {PLAIN}",
+            server.address
+        );
+        let bench = Bench::new("a: { grpc: { protos: [protos/t.proto] } }", &stages);
+        let error = bench.run_in("rows", &scope()).await.unwrap_err();
+        assert_eq!(error.code, Some(code));
+        assert_eq!(
+            bench.meter.rows.get(),
+            bench.meter.counts.borrow().mismatched
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_too_long_for_a_batch_stands_for_itself_by_its_digest() {
+    let long = |last: char| Row {
+        name: format!("{}{last}", "x".repeat(5_000)),
+        ..row(1, "a")
+    };
+    let agree = "{ sequence: number, key: name, payload: data, truth: { agree: { group: g } } }";
+    let (bench, _) = check(&[long('a')], Act::Status(0, ""), agree).await;
+    let (other, _) = check(&[long('b')], Act::Status(0, ""), agree).await;
+    let key = |bench: &Bench| match &bench.meter.agreed.borrow()[0].1 {
+        RowKey::Text(text) => text.clone(),
+        RowKey::Number(number) => panic!("{number}"),
+    };
+    assert!(key(&bench).len() < 100);
+    assert_ne!(key(&bench), key(&other));
+    assert_eq!(
+        key(&bench),
+        key(&check(&[long('a')], Act::Status(0, ""), agree).await.0)
+    );
+}

@@ -260,8 +260,7 @@ impl Aggregator {
                     RowKey::Text(text) => Key::Text(text.into()),
                 };
                 let digest = u128::from(row.digest.as_u64());
-                let (sessions, rows, witness) =
-                    (row.sessions, u64::from(row.sessions), row.witness.get());
+                let (sessions, rows, witness) = (row.sessions, row.rows, row.witness.get());
                 self.agree.see(
                     id,
                     key,
@@ -294,7 +293,7 @@ impl Aggregator {
                 place,
                 Sighting {
                     digest,
-                    sessions: 1,
+                    sessions: u32::from(!stream.again),
                     rows,
                     witness,
                     agent,

@@ -50,9 +50,9 @@ pub struct Place {
 pub struct Sighting {
     /// XXH3-64 of the row, or XXH3-128 of the stream.
     pub digest: u128,
-    /// Distinct sessions that saw it.
+    /// Distinct sessions that saw it and were not told of before.
     pub sessions: u32,
-    /// Rows to count: one per session, or the stream's.
+    /// Rows to count: as many as came, or the stream's.
     pub rows: u64,
     /// The index of one of those sessions.
     pub witness: u64,

@@ -214,12 +214,16 @@ pub struct RowWitness {
     /// XXH3-64 of the row's payload.
     #[prost(fixed64, repeated, tag = "6")]
     pub digests: ::prost::alloc::vec::Vec<u64>,
-    /// How many distinct sessions of this agent saw this row with this digest.
+    /// How many distinct sessions of this agent saw this row with this digest, each told once in its life: 0 if all that saw it
+    /// have been told before.
     #[prost(uint32, repeated, tag = "7")]
     pub sessions: ::prost::alloc::vec::Vec<u32>,
     /// The index of one of them.
     #[prost(uint64, repeated, tag = "8")]
     pub witness: ::prost::alloc::vec::Vec<u64>,
+    /// How many rows that was, at least 1 each. Empty: as many as sessions.
+    #[prost(uint64, repeated, tag = "9")]
+    pub rows: ::prost::alloc::vec::Vec<u64>,
 }
 /// One whole stream that a session saw, for truths that compare streams.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -237,6 +241,9 @@ pub struct StreamWitness {
     pub rows: u64,
     #[prost(uint64, tag = "6")]
     pub session: u64,
+    /// The session has been told with an equal stream before: it is no further witness.
+    #[prost(bool, tag = "7")]
+    pub again: bool,
 }
 /// A session that was among the slowest of this agent when it ended.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -54,6 +54,8 @@ pub struct Sequence {
     next: i64,
     /// Which numbers of the window were seen; absent while all since the first were.
     window: Option<Box<Window>>,
+    /// The least number that was passed over and did not come yet, counted from the first.
+    gap: Option<i64>,
     counts: OrderCounts,
 }
 
@@ -65,6 +67,7 @@ impl Sequence {
             first: None,
             next: 0,
             window: None,
+            gap: None,
             counts: OrderCounts {
                 missing: 0,
                 repeated: 0,
@@ -104,6 +107,9 @@ impl Sequence {
             .counts
             .missing
             .saturating_add(window.advance(next, gap));
+        if gap > 0 && self.gap.is_none() {
+            self.gap = Some(next);
+        }
         self.next = place.saturating_add(1);
         if window.holes == 0 && (!window.early || self.next > WINDOW_SIGNED) {
             self.window = None;
@@ -128,6 +134,12 @@ impl Sequence {
         };
         if fresh {
             self.counts.reordered += 1;
+            if self.gap == Some(place) {
+                self.gap = self
+                    .window
+                    .as_ref()
+                    .and_then(|window| window.hole(place, self.next));
+            }
             return Order::Late;
         }
         self.counts.repeated += 1;
@@ -138,6 +150,13 @@ impl Sequence {
     #[must_use]
     pub const fn counts(&self) -> OrderCounts {
         self.counts
+    }
+
+    /// The least number that was passed over and has not come: where to look first, if any is missing.
+    #[must_use]
+    pub fn first_gap(&self) -> Option<i64> {
+        let (first, gap) = self.first.zip(self.gap)?;
+        Some(first.wrapping_add(gap))
     }
 
     /// The stream has ended: gaps that are still open are missing.
@@ -225,6 +244,15 @@ impl Window {
         true
     }
 
+    /// The least number above `from`, of those in the window below `next`, that was not seen.
+    fn hole(&self, from: i64, next: i64) -> Option<i64> {
+        let unseen = |place: &i64| {
+            let (word, mask) = bit(*place);
+            self.seen[word] & mask == 0
+        };
+        (from.saturating_add(1)..next).find(unseen)
+    }
+
     fn mark(&mut self, place: i64) {
         let (word, mask) = bit(place);
         self.seen[word] |= mask;
@@ -302,6 +330,25 @@ mod tests {
         check(late_in_time, 0, 0, 1);
         let too_late = [0].into_iter().chain(2..4_098).chain([1]);
         check(too_late, 1, 1, 0);
+    }
+
+    #[test]
+    fn the_first_gap_is_the_least_number_that_has_not_come() {
+        for (numbers, expect) in [
+            (&[7, 8, 9][..], None),
+            (&[7, 9, 12], Some(8)),
+            (&[7, 9, 12, 8], Some(10)),
+            (&[7, 9, 12, 10], Some(8)),
+            (&[7, 9, 8], None),
+            (&[7, 9, 8, 11], Some(10)),
+            (&[7, 9, 20_000, 8, 30_000], Some(8)),
+        ] {
+            let mut sequence = Sequence::new();
+            for number in numbers {
+                sequence.push(*number);
+            }
+            assert_eq!(sequence.first_gap(), expect, "{numbers:?}");
+        }
     }
 
     #[test]

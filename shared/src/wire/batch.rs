@@ -75,8 +75,10 @@ pub struct WitnessedRow<'a> {
     pub key: Key<'a>,
     /// What its payload digests to.
     pub digest: RowDigest,
-    /// How many distinct sessions of the agent saw it so; at least one.
+    /// How many distinct sessions of the agent saw it so that had not been told of before; none: all had been.
     pub sessions: u32,
+    /// How many rows that was; at least one, and one for each session.
+    pub rows: u64,
     /// One of them.
     pub witness: SessionIndex,
 }
@@ -108,15 +110,19 @@ impl<'a> RowWitnesses<'a> {
             }
             None => texts.next().map(|text| Key::Text(text.as_str().into())),
         });
+        let each = rows.rows.iter().copied().map(Some);
+        let each = each.chain(std::iter::repeat(None));
         keys.zip(&rows.digests)
             .zip(&rows.sessions)
             .zip(&rows.witness)
-            .map(|(((key, digest), sessions), witness)| {
+            .zip(each)
+            .map(|((((key, digest), sessions), witness), rows)| {
                 let (digest, witness) = (RowDigest::from_u64(*digest), SessionIndex::new(*witness));
                 WitnessedRow {
                     key,
                     digest,
                     sessions: *sessions,
+                    rows: rows.unwrap_or_else(|| u64::from(*sessions)),
                     witness,
                 }
             })
@@ -138,4 +144,6 @@ pub struct StreamWitness<'a> {
     pub rows: u64,
     /// The session.
     pub session: SessionIndex,
+    /// The session has been told with an equal stream before: it is no further witness.
+    pub again: bool,
 }

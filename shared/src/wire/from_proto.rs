@@ -336,12 +336,17 @@ fn row_witnesses<'a>(
     let keys = (rows.keys.len(), rows.text_keys.len());
     let in_step = (keys == (count, 0) || keys == (0, count))
         && rows.sessions.len() == count
-        && rows.witness.len() == count;
-    let sane = rows.sessions.iter().all(|sessions| *sessions > 0)
-        && rows
-            .text_keys
-            .iter()
-            .all(|key| key.len() <= STRING_BYTES_MAX);
+        && rows.witness.len() == count
+        && [0, count].contains(&rows.rows.len());
+    // Somebody saw each: for the first time, or again.
+    let sane = match rows.rows.as_slice() {
+        [] => rows.sessions.iter().all(|sessions| *sessions > 0),
+        counts => (counts.iter().zip(&rows.sessions))
+            .all(|(rows, sessions)| *rows >= u64::from(*sessions).max(1)),
+    } && rows
+        .text_keys
+        .iter()
+        .all(|key| key.len() <= STRING_BYTES_MAX);
     if !in_step || !sane {
         return Err(BatchError::Witness { group: cut(group) });
     }
@@ -367,6 +372,7 @@ fn stream_witness<'a>(
         digest: Digest::from_bytes(bytes),
         rows: stream.rows,
         session: SessionIndex::new(stream.session),
+        again: stream.again,
     })
 }
 

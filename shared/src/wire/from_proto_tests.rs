@@ -8,7 +8,7 @@ use crate::digest::RowDigest;
 use crate::integrity::Key;
 use crate::metric::{Histogram, SeriesKey, Snapshot};
 use crate::wire::BatchBuilder;
-use crate::wire::to_proto::SeenRow;
+use crate::wire::to_proto::{SeenRow, SeenStream};
 
 fn origin() -> Origin {
     Origin {
@@ -47,6 +47,7 @@ fn full() -> v1::Batch {
         key: Key::Number(number),
         digest: RowDigest::from_u64(number.cast_unsigned()),
         sessions,
+        rows: u64::from(sessions),
         witness: SessionIndex::new(3),
     };
     builder.rows(
@@ -57,9 +58,12 @@ fn full() -> v1::Batch {
     );
     builder.stream(
         ("live", "stream", "g"),
-        Digest::of(b"abc"),
-        800,
-        SessionIndex::new(4),
+        SeenStream {
+            digest: Digest::of(b"abc"),
+            rows: 800,
+            session: SessionIndex::new(4),
+            again: true,
+        },
     );
     builder.in_flight("live", 20);
     builder.loss("spans", 3);
@@ -115,6 +119,7 @@ fn a_batch_comes_out_as_it_went_in() {
         ]
     );
     assert_eq!(batch.streams[0].digest, Digest::of(b"abc"));
+    assert!(batch.streams[0].again);
     assert_eq!(batch.in_flight, [("live", 20)]);
     assert_eq!(batch.losses, [("spans", 3)]);
 }
@@ -127,6 +132,7 @@ fn text_keys_make_all_keys_text() {
         key,
         digest: RowDigest::of(b""),
         sessions: 1,
+        rows: 1,
         witness: SessionIndex::new(0),
     };
     builder.rows("live", "stream", "g", keys.map(row));
@@ -191,6 +197,11 @@ fn what_makes_no_sense_is_refused() {
         "group `live/1-50/0`",
     );
     refused(|batch| batch.rows[0].sessions[0] = 0, "group `live/1-50/0`");
+    refused(|batch| batch.rows[0].rows = vec![9], "group `live/1-50/0`");
+    refused(
+        |batch| batch.rows[0].rows = vec![1; batch.rows[0].sessions.len()],
+        "group `live/1-50/0`",
+    );
     refused(|batch| batch.streams[0].digest.clear(), "group `g`");
     refused(|batch| batch.in_flight[0].scenario = 99, "string 99");
     refused(
@@ -234,4 +245,33 @@ fn shares_go_both_ways() {
         })
         .is_err()
     );
+}
+
+#[test]
+fn rows_that_were_told_of_before_are_counted_without_a_witness() {
+    let mut builder = BatchBuilder::new(
+        &"run-1".parse().unwrap(),
+        Epoch::new(1),
+        BatchSeq::new(1),
+        0,
+    );
+    let row = |key, sessions, rows| SeenRow {
+        key: Key::Number(key),
+        digest: RowDigest::of(b"x"),
+        sessions,
+        rows,
+        witness: SessionIndex::new(1),
+    };
+    builder.rows("live", "stream", "g", [row(1, 0, 2), row(2, 3, 4)]);
+    let message = builder.build();
+    let origin = Origin {
+        agent: "a".parse().unwrap(),
+        site: "haifa".parse().unwrap(),
+    };
+    let taken = batch(&message, &origin).unwrap();
+    let rows: Vec<_> = taken.rows[0]
+        .iter()
+        .map(|row| (row.sessions, row.rows))
+        .collect();
+    assert_eq!(rows, [(0, 2), (3, 4)]);
 }

@@ -27,10 +27,25 @@ pub struct SeenRow<'a> {
     pub key: Key<'a>,
     /// What its payload digests to.
     pub digest: RowDigest,
-    /// How many distinct sessions saw it so.
+    /// How many distinct sessions saw it so that were not told of before.
     pub sessions: u32,
-    /// One of them.
+    /// How many rows that was.
+    pub rows: u64,
+    /// One of the sessions.
     pub witness: SessionIndex,
+}
+
+/// A whole stream that a session saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenStream {
+    /// What its payload digests to.
+    pub digest: Digest,
+    /// How many rows it had.
+    pub rows: u64,
+    /// The session.
+    pub session: SessionIndex,
+    /// The session was told of with an equal stream before.
+    pub again: bool,
 }
 
 /// Fills a batch, whose string table it keeps.
@@ -126,26 +141,26 @@ impl BatchBuilder {
             digests: rows.iter().map(|row| row.digest.as_u64()).collect(),
             sessions: rows.iter().map(|row| row.sessions).collect(),
             witness: rows.iter().map(|row| row.witness.get()).collect(),
+            // Most rows are one for each session.
+            rows: match rows.iter().all(|row| row.rows == u64::from(row.sessions)) {
+                true => Vec::new(),
+                false => rows.iter().map(|row| row.rows).collect(),
+            },
         };
         self.batch.rows.push(witness);
     }
 
     /// A whole stream that a session saw.
-    pub fn stream(
-        &mut self,
-        at: (&str, &str, &str),
-        digest: Digest,
-        rows: u64,
-        session: SessionIndex,
-    ) {
+    pub fn stream(&mut self, at: (&str, &str, &str), seen: SeenStream) {
         let (scenario, stage, group) = at;
         let witness = v1::StreamWitness {
             scenario: self.string(scenario),
             stage: self.string(stage),
             group: self.string(group),
-            digest: digest.to_bytes().to_vec(),
-            rows,
-            session: session.get(),
+            digest: seen.digest.to_bytes().to_vec(),
+            rows: seen.rows,
+            session: seen.session.get(),
+            again: seen.again,
         };
         self.batch.streams.push(witness);
     }

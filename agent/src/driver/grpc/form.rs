@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use http::HeaderName;
 use rustls::ClientConfig;
-use testmesh_shared::plan::expr::{JsonTemplate, Template};
+use testmesh_shared::plan::expr::{JsonTemplate, Scope, Template};
 use testmesh_shared::plan::keys::{Form, Group, Key, Keys, State};
 use testmesh_shared::plan::{
-    DriverForm, DriverStage, Item, Pool, ProblemCode, Target as Named, nearest,
+    DriverForm, DriverStage, ErrorKind, Item, Pool, ProblemCode, Target as Named, nearest,
 };
 
 use super::connection::Windows;
@@ -18,7 +18,7 @@ use super::message::{self, Message};
 use super::schema::{self, SchemaError};
 use super::stage::{Reflected, Schema};
 use super::status;
-use crate::driver::contract::Drives;
+use crate::driver::contract::{Drives, StageError};
 use crate::driver::forms::{self, CONNECTIONS, TLS};
 use crate::driver::limits;
 
@@ -140,8 +140,8 @@ static STOP: Keys = Keys {
     keys: &[
         Key::new(
             "messages",
-            Form::Int(1, i64::MAX),
-            "After so many messages.",
+            Form::Either(&[Form::Template, Form::Int(1, i64::MAX)]),
+            "After so many messages: a number, or a `${…}` that gives one.",
         ),
         Key::new("for", Form::Duration, "So long after the first message."),
         Key::new("end", Form::Bool, "When the server ends it."),
@@ -212,7 +212,8 @@ pub(super) struct GrpcStage {
     pub(super) call: Call,
     pub(super) message: Message,
     pub(super) metadata: Vec<(HeaderName, Template)>,
-    pub(super) stop: Stop,
+    /// Unless the plan writes one, a stream is to end by itself.
+    pub(super) stop: Option<StopRule>,
     /// Statuses that end the stream well; `None`: OK, if `stop` waits for the end.
     pub(super) end: Option<Vec<EndRule>>,
     pub(super) windows: Windows,
@@ -226,6 +227,14 @@ pub(super) enum Call {
     Known(Arc<Schema>),
     /// By name, to be asked for at the first use of an address.
     Reflected(String, Reflected),
+}
+
+/// When a stream is enough, as the plan says it.
+#[derive(Debug)]
+pub(super) enum StopRule {
+    Fixed(Stop),
+    /// After as many messages as this says.
+    Messages(Template),
 }
 
 /// When a stream is enough.
@@ -262,6 +271,25 @@ impl GrpcStage {
 
     pub(super) fn address(&self) -> &Template {
         &self.address
+    }
+
+    /// When a stream of one try is enough.
+    pub(super) fn stop(&self, scope: &Scope<'_>) -> Result<Stop, StageError> {
+        let template = match &self.stop {
+            None => return Ok(Stop::End),
+            Some(StopRule::Fixed(stop)) => return Ok(*stop),
+            Some(StopRule::Messages(template)) => template,
+        };
+        let value = template
+            .value(scope)
+            .map_err(|error| StageError::template("stop.messages", &error))?;
+        match value.as_u64().filter(|count| *count > 0) {
+            Some(count) => Ok(Stop::Messages(count)),
+            None => {
+                let message = format!("stop.messages: {value} is not a number of 1 or more");
+                Err(StageError::new(ErrorKind::Expectation, message).with_code("template"))
+            }
+        }
     }
 }
 
@@ -379,7 +407,7 @@ fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
         call,
         message,
         metadata: metadata?,
-        stop: stop?.unwrap_or(Stop::End),
+        stop: stop?,
         end: end?,
         windows,
         pool_key,
@@ -429,20 +457,24 @@ fn check_kind(item: Item<'_>, schema: &Schema) -> Option<()> {
     Some(())
 }
 
-fn stop(item: Item<'_>) -> Option<Stop> {
+fn stop(item: Item<'_>) -> Option<StopRule> {
     if !item.is_map() {
-        return item.word(&["end"]).map(|_| Stop::End);
+        return item.word(&["end"]).map(|_| StopRule::Fixed(Stop::End));
     }
     if let Some(messages) = item.key("messages") {
-        return messages
-            .int(1..=i64::MAX)
-            .and_then(|count| u64::try_from(count).ok())
-            .map(Stop::Messages);
+        let template = messages.template()?;
+        if template.literal().is_none() {
+            return Some(StopRule::Messages(template));
+        }
+        let count = messages.int(1..=i64::MAX)?;
+        let count = u64::try_from(count).ok()?;
+        return Some(StopRule::Fixed(Stop::Messages(count)));
     }
     if let Some(duration) = item.key("for") {
-        return duration.duration().map(Stop::For);
+        return Some(StopRule::Fixed(Stop::For(duration.duration()?)));
     }
-    item.key("end")?.bool().map(|_| Stop::End)
+    item.key("end")?.bool()?;
+    Some(StopRule::Fixed(Stop::End))
 }
 
 fn end(item: Item<'_>) -> Option<Vec<EndRule>> {

@@ -3,6 +3,7 @@
 //! Both versions have the same messages on the wire. One question is one call, so that servers that answer with a file but
 //! not with what it imports are asked again.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::HeaderMap;
@@ -41,6 +42,7 @@ pub(crate) async fn ask(
         let server = Server {
             connection,
             path: PathAndQuery::from_static(version),
+            bytes: Cell::new(0),
         };
         match server.files(symbol).await {
             Ok(files) => return link(files, symbol),
@@ -73,6 +75,8 @@ fn link(
 struct Server<'a> {
     connection: &'a Connection,
     path: PathAndQuery,
+    /// Of all descriptors so far.
+    bytes: Cell<usize>,
 }
 
 impl Server<'_> {
@@ -118,6 +122,12 @@ impl Server<'_> {
         match answer.message_response {
             Some(MessageResponse::FileDescriptorResponse(answer)) => {
                 for bytes in answer.file_descriptor_proto {
+                    let total = self.bytes.get() + bytes.len();
+                    self.bytes.set(total);
+                    if total > limits::REFLECTED_BYTES {
+                        let most = limits::REFLECTED_BYTES;
+                        return Err(self.broken(&format!("it answers with more than {most} bytes")));
+                    }
                     let file = FileDescriptorProto::decode(bytes.as_slice());
                     let file = file.map_err(|error| {
                         self.broken(&format!("its descriptor does not decode: {error}"))

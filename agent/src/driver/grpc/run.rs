@@ -31,8 +31,8 @@ impl Driver for GrpcStage {
     fn streams(&self) -> bool {
         match &self.call {
             Call::Known(schema) => schema.method.server_streaming,
-            // Nobody knows yet. A stage that says when to stop is one.
-            Call::Reflected(..) => self.stop != Stop::End || self.end.is_some(),
+            // Nobody knows yet. A stage that says how a stream ends is one.
+            Call::Reflected(..) => self.stop.is_some() || self.end.is_some(),
         }
     }
 
@@ -101,7 +101,15 @@ impl Driver for GrpcStage {
             if schema.method.server_streaming {
                 self.stream(attempt, &connection, &schema).await
             } else {
-                self.unary(attempt, &connection, &schema).await
+                // A stage that was taken for a stream and is none has no time-out of its own either.
+                let answer = self.unary(attempt, &connection, &schema);
+                match tokio::time::timeout(limit, answer).await {
+                    Ok(answered) => answered,
+                    Err(_) => {
+                        let message = format!("no answer within {limit:?}");
+                        Err(StageError::new(ErrorKind::Timeout, message))
+                    }
+                }
             }
         }
         .boxed_local()
@@ -169,12 +177,12 @@ impl GrpcStage {
     }
 
     /// Whether the plan accepts that the server ended the stream so.
-    fn accepts(&self, status: &Status, idle: Duration) -> bool {
+    fn accepts(&self, stop: Stop, status: &Status, idle: Duration) -> bool {
         match &self.end {
             Some(rules) => rules.iter().any(|rule| {
                 rule.status == status.code && rule.after_idle.is_none_or(|least| idle >= least)
             }),
-            None => self.stop == Stop::End && status.code == status::OK,
+            None => stop == Stop::End && status.code == status::OK,
         }
     }
 
@@ -276,6 +284,7 @@ impl GrpcStage {
             }
             None => None,
         };
+        let stop = self.stop(attempt.scope)?;
         let mut alarm = Alarm::new(attempt.stage.timeout.is_none());
         let keep = attempt.stage.reads("stream");
         let mut watch = Watch::new(attempt.meter, attempt.stage.stall, checker, keep);
@@ -300,6 +309,7 @@ impl GrpcStage {
         let unchecked = attempt.stage.integrity.is_none();
         let end = self
             .read(
+                stop,
                 &mut reply,
                 &mut watch,
                 &mut alarm,
@@ -312,7 +322,7 @@ impl GrpcStage {
                 let watched = watch.end(at, Ending::Stopped);
                 Ok(results(&reply, schema, watched, at, None))
             }
-            Ok(End::Status(status)) => self.ended(attempt, &reply, schema, watch, status),
+            Ok(End::Status(status)) => self.ended(attempt, &reply, schema, watch, (stop, status)),
             Err(error) => {
                 watch.end(at, Ending::Broken);
                 Err(error)
@@ -323,12 +333,13 @@ impl GrpcStage {
     /// Reads messages until `stop` is met, the server ends the stream, or something breaks.
     async fn read(
         &self,
+        stop: Stop,
         reply: &mut Reply,
         watch: &mut Watch<'_>,
         alarm: &mut Alarm,
         unchecked: Option<&Schema>,
     ) -> Result<End, StageError> {
-        let wanted = if let Stop::Messages(count) = self.stop {
+        let wanted = if let Stop::Messages(count) = stop {
             count
         } else {
             u64::MAX
@@ -352,7 +363,7 @@ impl GrpcStage {
                 }
             }
             watch.flush(at);
-            let stop_at = self.stop_at(watch);
+            let stop_at = stop_at(stop, watch);
             if stop_at.is_some_and(|stop_at| at >= stop_at) {
                 return Ok(End::Stopped);
             }
@@ -368,14 +379,6 @@ impl GrpcStage {
         }
     }
 
-    /// When `stop: { for: D }` ends the stream: so long after its first message.
-    fn stop_at(&self, watch: &Watch<'_>) -> Option<Instant> {
-        match self.stop {
-            Stop::For(duration) => watch.seen().map(|seen| seen.first + duration),
-            Stop::Messages(_) | Stop::End => None,
-        }
-    }
-
     /// The server ended the stream: whether that is as the plan wants.
     fn ended(
         &self,
@@ -383,14 +386,14 @@ impl GrpcStage {
         reply: &Reply,
         schema: &Schema,
         watch: Watch<'_>,
-        status: Status,
+        (stop, status): (Stop, Status),
     ) -> Result<Results, StageError> {
         let at = Instant::now();
         attempt.meter.status(i64::from(status.code));
         let idle = watch.seen().map_or(Duration::ZERO, |seen| {
             at.saturating_duration_since(seen.last)
         });
-        let accepted = self.accepts(&status, idle);
+        let accepted = self.accepts(stop, &status, idle);
         let failure = if accepted { None } else { status.failure() };
         let early = !accepted && failure.is_none();
         let ending = if accepted || early {
@@ -401,15 +404,21 @@ impl GrpcStage {
         let messages = watch.seen().map_or(0, |seen| seen.messages);
         let watched = watch.end(at, ending);
         if early {
-            let message = format!(
-                "the server ended the stream after {messages} messages, before {}",
-                self.stop
-            );
+            let message =
+                format!("the server ended the stream after {messages} messages, before {stop}");
             return Err(StageError::new(ErrorKind::Protocol, message).with_code("ended_early"));
         }
         let mut results = results(reply, schema, watched, at, Some(status.code));
         results.failure = failure;
         Ok(results)
+    }
+}
+
+/// When `stop: { for: D }` ends the stream: so long after its first message.
+fn stop_at(stop: Stop, watch: &Watch<'_>) -> Option<Instant> {
+    match stop {
+        Stop::For(duration) => watch.seen().map(|seen| seen.first + duration),
+        Stop::Messages(_) | Stop::End => None,
     }
 }
 

@@ -1,12 +1,14 @@
 //! A pooled HTTP client that times its connects, opens few at once, and knows no proxy but the plan's target.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use testmesh_shared::plan::ErrorKind;
+use testmesh_shared::plan::{ErrorKind, Pool};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
@@ -20,6 +22,10 @@ use crate::driver::transport::Gate;
 pub(super) struct Client {
     pub(super) http: reqwest::Client,
     connects: Arc<AtomicU64>,
+    /// Held by the request that is under way where many sessions share one connection.
+    turns: Option<Mutex<()>>,
+    /// It speaks HTTP/2, where requests share a connection without turns.
+    multiplexes: Cell<bool>,
 }
 
 impl Reusable for Client {
@@ -64,7 +70,33 @@ impl Client {
                 format!("building an HTTP client failed: {error}"),
             )
         })?;
-        Ok(Self { http, connects })
+        Ok(Self {
+            http,
+            connects,
+            turns: None,
+            multiplexes: Cell::new(version == Version::Http2),
+        })
+    }
+
+    /// The same client, which opens one connection at most if it stands for one of a fixed number.
+    pub(super) fn shared(self, pool: Pool) -> Self {
+        let turns = matches!(pool, Pool::Shared(_)).then(Mutex::default);
+        Self { turns, ..self }
+    }
+
+    /// Waits until the connection is free, where that matters.
+    pub(super) async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match &self.turns {
+            Some(turns) if !self.multiplexes.get() => Some(turns.lock().await),
+            _ => None,
+        }
+    }
+
+    /// The server answered in this version.
+    pub(super) fn learn(&self, version: http::Version) {
+        if version >= http::Version::HTTP_2 {
+            self.multiplexes.set(true);
+        }
     }
 
     /// The time that connects took since the last call, if there were any.

@@ -1,9 +1,14 @@
 //! Runs one request: renders it, sends it, reads the answer up to its limit.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use testmesh_shared::plan::ErrorKind;
 use testmesh_shared::plan::expr::Scope;
 use tokio::time::Instant;
@@ -44,7 +49,7 @@ impl Driver for HttpStage {
 impl HttpStage {
     async fn request(&self, attempt: &Attempt<'_>) -> Result<Results, StageError> {
         let url = self.url(attempt.scope)?;
-        let doing = format!("{} {}", self.method, url.as_str());
+        let doing = format!("{} {}", self.method, without_credentials(&url));
         let request = self.build(attempt, url)?;
         let client = attempt
             .connections
@@ -55,8 +60,10 @@ impl HttpStage {
                     self.redirects,
                     attempt.connections.gate(),
                 )
+                .map(|client| client.shared(self.target().connections))
             })
             .await?;
+        let _turn = client.turn().await;
         let asked = Instant::now();
         let answer = client.http.execute(request).await;
         if let Some(took) = client.connects() {
@@ -64,6 +71,7 @@ impl HttpStage {
         }
         let answer = answer.map_err(|error| failure(&doing, &error))?;
         attempt.meter.first_byte(asked.elapsed());
+        client.learn(answer.version());
         let status = answer.status();
         attempt.meter.status(i64::from(status.as_u16()));
         let headers = shown(answer.headers());
@@ -127,7 +135,8 @@ impl HttpStage {
         Ok(url)
     }
 
-    fn build(&self, attempt: &Attempt<'_>, url: Url) -> Result<reqwest::Request, StageError> {
+    fn build(&self, attempt: &Attempt<'_>, mut url: Url) -> Result<reqwest::Request, StageError> {
+        let credentials = credentials(&mut url)?;
         let mut request = reqwest::Request::new(self.method.clone(), url);
         let mut typed = None;
         if let Some(body) = &self.body {
@@ -138,6 +147,9 @@ impl HttpStage {
         let headers = request.headers_mut();
         if let Some(content_type) = typed {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        if let Some(credentials) = credentials {
+            headers.insert(AUTHORIZATION, credentials);
         }
         headers.insert(
             TRACEPARENT,
@@ -151,6 +163,34 @@ impl HttpStage {
         }
         Ok(request)
     }
+}
+
+/// Takes `USER:PASSWORD@` out of a URL and makes the header of it, as browsers and curl do.
+fn credentials(url: &mut Url) -> Result<Option<HeaderValue>, StageError> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(None);
+    }
+    let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+    let mut pair = decoded(url.username());
+    pair.push(b':');
+    pair.extend(decoded(url.password().unwrap_or_default()));
+    // Only URLs without a host refuse this, and these cannot be asked.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let mut value = header_value("authorization", &format!("Basic {}", STANDARD.encode(pair)))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+/// A URL as messages show it.
+fn without_credentials(url: &Url) -> Cow<'_, str> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Cow::Borrowed(url.as_str());
+    }
+    let mut shown = url.clone();
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    Cow::Owned(shown.into())
 }
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

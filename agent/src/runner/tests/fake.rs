@@ -1,7 +1,7 @@
 //! A driver that does what its stage says, and a kit that runs sessions with it.
 //!
 //! `fake: "refused; status 503; ok {\"a\": 1}"` says what each try of a session gives; the last word repeats. Words: `ok`
-//! with an optional JSON body, `status N` with one, an error kind, `hang`, `sleep MS` before the next word, `panic`.
+//! with an optional JSON body, `status N` with one, an error kind, `answers` with one that the server itself gives, `hang`, `sleep MS` before the next word, `panic`.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -108,6 +108,10 @@ async fn say(words: &str) -> Result<Results, StageError> {
                 ..Results::default()
             })
         }
+        "answers" => Ok(Results {
+            failure: Some(StageError::new(rest.parse().unwrap(), "as the server says")),
+            ..Results::default()
+        }),
         "hang" => std::future::pending().await,
         "sleep" => {
             let (millis, rest) = rest.split_once(' ').unwrap_or((rest, "ok"));

@@ -398,5 +398,63 @@ async fn findings_carry_masked_evidence() {
         !finding.detail.contains("hunter2") && !finding.message.contains("hunter2"),
         "{finding:?}"
     );
+    assert!(
+        finding.detail.starts_with("status 500\n") && finding.detail.contains("secret •••"),
+        "{finding:?}"
+    );
     assert_eq!(finding.trace_id.len(), 32);
+}
+
+#[test]
+fn a_failure_within_a_group_is_counted_and_told_once() {
+    let within = Expect {
+        errors: &["a expectation"],
+        findings: &["expectation"],
+        ..FAILED
+    };
+    check(
+        "a false expectation of a stage within",
+        "    stages:\n      - name: group\n        repeat: { times: 2 }\n        stages:\n          - { name: a, fake: ok, expect: [status == 201] }\n",
+        &within,
+    );
+    let slow = Expect {
+        errors: &["a timeout"],
+        findings: &["timeout"],
+        millis: 1_000,
+        ..FAILED
+    };
+    check(
+        "a time-out of a stage within",
+        "    stages:\n      - name: group\n        repeat: { times: 2 }\n        stages:\n          - { name: a, fake: hang, timeout: 1s }\n",
+        &slow,
+    );
+}
+
+#[test]
+fn a_server_that_says_it_is_not_there_is_not_there_yet() {
+    let polls = Expect {
+        polls: 2,
+        millis: 1_000,
+        ..PASSED
+    };
+    check(
+        "unavailable by status",
+        "    stages:\n      - { name: a, fake: 'answers unavailable; answers timeout; ok {\"up\": true}', until: body.up }\n",
+        &polls,
+    );
+    check(
+        "refused",
+        "    stages:\n      - { name: a, fake: 'refused; refused; ok {\"up\": true}', until: body.up }\n",
+        &polls,
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_cleanup_is_told_after_a_stage_that_failed_too() {
+    let text = "    stages:\n      - { name: a, fake: reset, on_failure: continue }\n    cleanup:\n      - { name: clean, fake: refused, on_failure: continue }\n";
+    let kit = Kit::new(&plan_of("once", text));
+    kit.session(CancellationToken::new()).await;
+    let measured = kit.cut();
+    assert_eq!(measured.count("cleanup_failed"), 1);
+    assert!(measured.findings().contains(&"cleanup_failed"));
 }
