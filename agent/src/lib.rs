@@ -2,7 +2,7 @@
 //!
 //! [`Agent`] is the whole of it as a component, for `testmesh-agent` and for `testmesh run` in its own process. Inside, the
 //! [`link`] keeps one stream to the coordinator; the [`runner`] turns an assignment into sessions on worker threads, each a
-//! single-threaded runtime with its own [`recorder`]; [`pacing`] says when sessions start, [`driver`]s do what their stages
+//! single-threaded runtime with its own [`recorder`]; a load model of [`testmesh_shared::load`] says when sessions start, [`driver`]s do what their stages
 //! say, [`integrity`] checks the data; the reporter ships what was measured, through the [`spool`].
 
 pub mod app;
@@ -11,7 +11,6 @@ pub mod driver;
 pub mod integrity;
 pub mod limits;
 pub mod link;
-pub mod pacing;
 pub mod recorder;
 mod reporter;
 pub mod runner;

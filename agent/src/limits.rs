@@ -42,10 +42,6 @@ pub const KEY_BYTES: usize = 256;
 /// The longest name of a group of rows.
 pub const GROUP_BYTES: usize = 1_024;
 
-/// A virtual user whose session failed starts the next one at the earliest this long after the failed one started: ten tries
-/// a second show that a server is down, and leave it room to come back. Passing sessions follow each other at once.
-pub const FAILED_SESSION_FLOOR: Duration = Duration::from_millis(100);
-
 /// Worker threads of one agent.
 pub const RUNTIMES: usize = 256;
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use testmesh_shared::id::{AgentId, RunId, Site};
+use testmesh_shared::load::{self, Model};
 use testmesh_shared::plan::expr::{Scope, Secrets, Value};
 use testmesh_shared::plan::{Plan, Scenario, Stage};
 use testmesh_shared::rng::SeedTree;
@@ -181,8 +182,11 @@ impl ScenarioContext {
 
     /// Whether its sessions belong into the run's own trace: there are few of them, and they are what the run does once.
     pub fn joins_run_trace(&self) -> bool {
-        use testmesh_shared::plan::Load;
-        self.scenario()
-            .is_none_or(|scenario| matches!(scenario.load, Load::Once { per_agent: false }))
+        // On two agents, one session on each is two.
+        let whole = load::Part::whole(2, 0, &self.name);
+        self.scenario().is_none_or(|scenario| {
+            let load = &scenario.load;
+            load.model() == Model::Once && load.planned(&whole) == Some(1)
+        })
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use testmesh_shared::load::{Freed, Planned};
 use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::ErrorKind;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -15,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use super::context::{RunContext, ScenarioContext};
 use super::session::{self, Ending, SessionEnd, SessionStart};
 use crate::driver::Connections;
-use crate::pacing::{Freed, Planned};
 use crate::recorder::{CounterId, Finding, FindingKey, GaugeId, Recorder, Severity, TrendId};
 
 /// The series of a scenario's sessions.
@@ -25,6 +25,7 @@ struct SessionSeries {
     started: CounterId,
     passed: CounterId,
     failed: CounterId,
+    dropped: CounterId,
     interrupted: CounterId,
     unstarted: CounterId,
     active: GaugeId,
@@ -43,6 +44,7 @@ impl SessionSeries {
             started: counter(MetricId::SessionsStarted),
             passed: counter(MetricId::SessionsPassed),
             failed: counter(MetricId::SessionsFailed),
+            dropped: counter(MetricId::SessionsDropped),
             interrupted: counter(MetricId::SessionsInterrupted),
             unstarted: counter(MetricId::SessionsUnstarted),
             active: recorder.gauge(MetricId::SessionsActive, &labels),
@@ -69,7 +71,9 @@ pub struct SessionPool {
     series: SessionSeries,
     /// How many were promised beforehand; none: planned means started.
     promised: Option<u64>,
-    started: u64,
+    /// Started or dropped.
+    due: u64,
+    begun: Instant,
     users: HashMap<u64, Connections>,
     running: JoinSet<SessionEnd>,
     in_flight: HashMap<Id, InFlight>,
@@ -92,7 +96,8 @@ impl SessionPool {
             scenario: Rc::clone(scenario),
             series,
             promised,
-            started: 0,
+            due: 0,
+            begun: Instant::now(),
             users: HashMap::new(),
             running: JoinSet::new(),
             in_flight: HashMap::new(),
@@ -105,9 +110,31 @@ impl SessionPool {
         self.running.is_empty()
     }
 
-    /// Starts a session that was planned for `planned_at`.
-    pub fn start(&mut self, planned: Planned, planned_at: Instant) {
+    /// The scenario begins: planned times count from now.
+    pub fn begin(&mut self, at: Instant) {
+        self.begun = at;
+    }
+
+    /// When the scenario began.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// A session was due, and there was no place for it.
+    pub fn drop_one(&mut self) {
         let now = Instant::now();
+        let (recorder, series) = (&self.run.recorder, &self.series);
+        if self.promised.is_none() {
+            recorder.count(series.planned, now, 1);
+        }
+        recorder.count(series.dropped, now, 1);
+        self.due += 1;
+    }
+
+    /// Starts a session that is due.
+    pub fn start(&mut self, planned: Planned) {
+        let now = Instant::now();
+        let planned_at = self.begun + planned.at;
         let (recorder, series) = (&self.run.recorder, &self.series);
         if self.promised.is_none() {
             recorder.count(series.planned, now, 1);
@@ -116,7 +143,7 @@ impl SessionPool {
         recorder.observe(series.lag, now, now.saturating_duration_since(planned_at));
         recorder.open(series.active, now);
         recorder.started(&self.scenario.name);
-        self.started += 1;
+        self.due += 1;
         let user = planned.virtual_user;
         let connections = self
             .users
@@ -159,7 +186,7 @@ impl SessionPool {
     pub fn close(&self) {
         let unstarted = self
             .promised
-            .map_or(0, |promised| promised.saturating_sub(self.started));
+            .map_or(0, |promised| promised.saturating_sub(self.due));
         self.run
             .recorder
             .count(self.series.unstarted, Instant::now(), unstarted);
@@ -197,11 +224,11 @@ impl SessionPool {
         );
         recorder.close(series.active, now);
         recorder.ended(&self.scenario.name);
-        let clock = recorder.clock();
+        let since = |at: Instant| at.saturating_duration_since(self.begun);
         Freed {
             virtual_user: flight.planned.virtual_user,
-            started: clock.elapsed(flight.started),
-            ended: clock.elapsed(now),
+            started: since(flight.started),
+            ended: since(now),
             failed: ending == Ending::Failed,
         }
     }

@@ -10,8 +10,9 @@ use testmesh_proto::v1::agent_message::Kind as Outgoing;
 use testmesh_proto::v1::{Prepare, Problem as WireProblem, Refused};
 use testmesh_shared::clock::{OffsetEstimate, TimeAnchor};
 use testmesh_shared::id::{Epoch, RunId};
+use testmesh_shared::load::{Part, Slots, WorkerShare};
 use testmesh_shared::plan::expr::Secrets;
-use testmesh_shared::plan::{self, Files, Plan, Problem, Source, VarOverrides};
+use testmesh_shared::plan::{self, Files, Plan, Problem, Scenario, Source, VarOverrides};
 use testmesh_shared::segment::Share;
 use testmesh_shared::shutdown::Tasks;
 use testmesh_shared::telemetry::SpanSink;
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use super::assignment::{Assignment, Order};
 use super::blobs::Blobs;
 use super::context::RunFacts;
+use super::scenario::Ended;
 use super::worker::{WorkerRun, Workers};
 use crate::config::Config;
 use crate::driver::DRIVERS;
@@ -284,16 +286,16 @@ async fn arm(
     let count = shared.workers.count();
     // Room for a few seconds of every worker's cuts.
     let (events_in, events) = mpsc::channel(count * 4);
-    let shares = Arc::new(ready.shares);
+    let ended = Arc::new(Ended::new(count, ready.shares.len()));
+    let parts = parts(&ready, prepare);
     let mut workers = Vec::with_capacity(count);
     for worker in 0..count {
         let (commands, taken) = mpsc::channel(limits::ORDER_QUEUE);
         let run = WorkerRun {
             facts: Arc::clone(&ready.facts),
             catalog: Arc::clone(&catalog),
-            shares: Arc::clone(&shares),
-            agent_index: prepare.agent_index,
-            agents: prepare.agent_count.max(1),
+            shares: turns(&parts, worker, count),
+            ended: Arc::clone(&ended),
             spans: shared.spans.clone(),
             traceparent: prepare.traceparent.parse().ok(),
             anchor: shared.anchor,
@@ -325,4 +327,39 @@ async fn arm(
         offset: shared.offset.clone(),
         anchor: shared.anchor,
     })
+}
+
+/// The agent's part of a scenario, and the places for sessions that its workers share.
+type AgentShare = (Part, Arc<Slots>);
+
+/// The agent's part of each scenario, in the plan's order; none: no part.
+fn parts(ready: &Ready, prepare: &Prepare) -> Vec<Option<AgentShare>> {
+    let scenarios = ready.facts.plan.scenarios.iter().zip(&ready.shares);
+    let part = |(scenario, share): (&Scenario, &Option<Share>)| {
+        let share = share.clone()?;
+        let slots = Slots::new(&share, scenario.load.max_sessions().unwrap_or_default());
+        let part = Part {
+            share,
+            agent: prepare.agent_index,
+            agents: prepare.agent_count.max(1),
+            seeds: Part::seeds(ready.facts.seed, &scenario.name),
+        };
+        Some((part, Arc::new(slots)))
+    };
+    scenarios.map(part).collect()
+}
+
+/// What one worker runs of each scenario.
+fn turns(parts: &[Option<AgentShare>], worker: usize, of: usize) -> Vec<Option<WorkerShare>> {
+    let turn = |(position, part): (usize, &Option<AgentShare>)| {
+        let (part, slots) = part.clone()?;
+        Some(WorkerShare {
+            part,
+            // Scenarios begin with different workers, or those with one session would all meet on the first.
+            worker: (worker + position) % of,
+            of,
+            slots,
+        })
+    };
+    parts.iter().enumerate().map(turn).collect()
 }

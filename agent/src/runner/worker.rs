@@ -10,9 +10,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use testmesh_shared::clock::TimeAnchor;
+use testmesh_shared::load::WorkerShare;
 use testmesh_shared::metric::MetricId;
-use testmesh_shared::schedule::Part as AgentPart;
-use testmesh_shared::segment::Share;
+use testmesh_shared::plan::{Begin, Plan};
 use testmesh_shared::telemetry::{SpanSink, Traceparent, traceparent::Origin};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
@@ -21,13 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Part, RunContext, RunFacts, ScenarioContext};
 use super::pool::SessionPool;
-use super::scenario::ScenarioLoop;
+use super::scenario::{Beginning, Ended, ScenarioLoop};
 use super::session::{self, Ending, SessionEnd, SessionStart};
 use super::terminate::{Stop, Terminator};
 use super::trace::Tracer;
 use crate::driver::{Connections, Gate};
 use crate::limits;
-use crate::pacing::{self, Paced, WorkerShare};
 use crate::recorder::{Catalog, Delta, Recorder, RunClock, TrendId};
 
 /// What setup saved.
@@ -82,12 +81,10 @@ pub struct WorkerRun {
     pub facts: Arc<RunFacts>,
     /// Numbers its series, for all workers alike.
     pub catalog: Arc<Catalog>,
-    /// The agent's share of each scenario, in the plan's order; none: no part.
-    pub shares: Arc<Vec<Option<Share>>>,
-    /// This agent's number among the agents of the run.
-    pub agent_index: u32,
-    /// The agents of the run.
-    pub agents: u32,
+    /// What this worker runs of each scenario, in the plan's order; none: no part.
+    pub shares: Vec<Option<WorkerShare>>,
+    /// How far the workers of this agent are.
+    pub ended: Arc<Ended>,
     /// Where kept spans go.
     pub spans: Option<SpanSink>,
     /// The run's span.
@@ -196,6 +193,22 @@ fn report_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a worker's run panicked");
     }
+}
+
+/// When a scenario of a run that starts at `start` begins.
+fn beginning(plan: &Plan, position: usize, start: Instant) -> Beginning {
+    let scenario = &plan.scenarios[position];
+    if let Some(offset) = plan.begins(scenario) {
+        return Beginning::At(start + offset);
+    }
+    let awaited = match &scenario.begin {
+        Begin::After(name) => plan.scenarios.iter().position(|one| one.name == *name),
+        Begin::At(_) => None,
+    };
+    // The reader lets nobody wait for what is not there.
+    awaited.map_or(Beginning::At(start), |awaited| {
+        Beginning::After(awaited, start)
+    })
 }
 
 /// A run on a worker, while it runs.
@@ -346,8 +359,12 @@ impl Working {
             .recorder
             .trend(MetricId::AgentLoopLag, &[("agent", agent)]);
         self.lag = Some((lag, at.max(Instant::now()) + limits::LOOP_LAG_EVERY));
-        for (position, share) in self.run.shares.iter().enumerate() {
-            let Some(share) = share else { continue };
+        let shares = std::mem::take(&mut self.run.shares);
+        for (position, share) in shares.into_iter().enumerate() {
+            let Some(share) = share else {
+                self.run.ended.end(position);
+                continue;
+            };
             let scenario = Rc::new(ScenarioContext::new(
                 &self.context.facts.plan,
                 Part::Scenario(position),
@@ -355,22 +372,9 @@ impl Working {
             let of_plan = scenario
                 .scenario()
                 .expect("it was made from a scenario of the plan");
-            let turn = WorkerShare {
-                part: AgentPart {
-                    share: share.clone(),
-                    agent: self.run.agent_index,
-                    agents: self.run.agents,
-                },
-                // Scenarios begin with different workers, or those with one session would all meet on the first.
-                worker: (self.place.worker + position) % self.place.of,
-                of: self.place.of,
-            };
-            let Some(Paced { pacer, end }) = pacing::for_scenario(&of_plan.load, &turn) else {
-                tracing::error!(scenario = %scenario.name, "this build knows no pacer for this load model");
-                continue;
-            };
+            let pacer = of_plan.load.pacer(share);
             let terminator = Terminator {
-                end,
+                end: of_plan.load.end(),
                 graceful_stop: of_plan.graceful_stop,
             };
             let pool = SessionPool::new(&self.context, &scenario, pacer.planned());
@@ -381,7 +385,9 @@ impl Working {
                     pool,
                     terminator,
                     stop,
-                    start: at,
+                    begin: beginning(&self.context.facts.plan, position, at),
+                    ended: Arc::clone(&self.run.ended),
+                    place: position,
                 }
                 .run(),
             );

@@ -238,6 +238,12 @@ impl<'r> Item<'r> {
         self.parsed("a share", "`1%` or `0.01`", quantity::share)
     }
 
+    /// A rate, in millionths per hour: `20/s`.
+    #[must_use]
+    pub fn rate(self) -> Option<u64> {
+        self.parsed("a rate", "`20/s`, `0.5/m` or `100/h`", quantity::rate)
+    }
+
     /// A whole number in a range.
     #[must_use]
     pub fn int(self, range: RangeInclusive<i64>) -> Option<i64> {

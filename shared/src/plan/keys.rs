@@ -85,6 +85,8 @@ pub enum Form {
     Size,
     /// `1%`, `0.01`.
     Share,
+    /// `20/s`.
+    Rate,
     /// One of these words.
     Word(&'static [&'static str]),
     /// The path of a file, relative to the plan.
@@ -109,6 +111,8 @@ pub enum Form {
     Stage,
     /// A target: the keys of one driver's targets.
     TargetDefinition,
+    /// A load model: its keys.
+    Load,
 }
 
 impl Key {

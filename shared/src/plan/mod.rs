@@ -17,7 +17,6 @@ pub mod quantity;
 mod context;
 mod integrity;
 mod item;
-mod load;
 mod nearest;
 mod read;
 mod reference;
@@ -36,9 +35,9 @@ pub use error_kind::ErrorKind;
 pub use form::{DriverForm, DriverStage};
 pub use item::{EntryItem, Item};
 pub use model::{
-    Action, Agg, FieldPath, Integrity, Load, Matcher, OnAgentLoss, OnFailure, Op, Plan, PlanFile,
+    Action, Agg, Begin, FieldPath, Integrity, Matcher, OnAgentLoss, OnFailure, Op, Plan, PlanFile,
     Pool, Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target, Threshold, TimeUnit, Times,
-    TraceRules, Truth, TruthOf, Until, UsersUntil, Validity,
+    TraceRules, Truth, TruthOf, Until, Validity,
 };
 pub use nearest::nearest;
 pub use problem::{Colour, Position, Problem, ProblemCode, Span, render};
@@ -49,4 +48,4 @@ pub use vars::{NotAnOverride, VarOverrides};
 pub use yaml::{MAX_DEPTH, MAX_NODES, MAX_PLAN};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

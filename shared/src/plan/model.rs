@@ -15,6 +15,7 @@ use super::expr::{Expr, Template};
 use super::form::DriverStage;
 use super::problem::Position;
 use crate::digest::Digest;
+use crate::load::LoadModel;
 
 /// A versioned description of a test.
 #[derive(Debug)]
@@ -61,6 +62,18 @@ impl Plan {
     #[must_use]
     pub fn scenario(&self, name: &str) -> Option<&Scenario> {
         self.scenarios.iter().find(|scenario| scenario.name == name)
+    }
+
+    /// When a scenario begins, since the run's start; none if it waits for one that ends by its number of sessions.
+    #[must_use]
+    pub fn begins(&self, scenario: &Scenario) -> Option<Duration> {
+        super::scenario::begins(&self.scenarios, scenario)
+    }
+
+    /// From when on no session of a scenario starts, since the run's start; none if that is not known beforehand.
+    #[must_use]
+    pub fn ends(&self, scenario: &Scenario) -> Option<Duration> {
+        Some(self.begins(scenario)? + scenario.load.end()?)
     }
 
     /// The target of that name.
@@ -137,7 +150,9 @@ pub struct Scenario {
     /// Where the plan says so.
     pub position: Position,
     /// Who starts sessions, and when.
-    pub load: Load,
+    pub load: Box<dyn LoadModel>,
+    /// When it begins.
+    pub begin: Begin,
     /// Sites and their weights; empty: all agents, evenly.
     pub sites: Vec<(String, u32)>,
     /// The first part of the scenario, measured but not judged by thresholds.
@@ -150,37 +165,13 @@ pub struct Scenario {
     pub cleanup: Vec<Stage>,
 }
 
-/// Who starts sessions, and when.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Load {
-    /// One session: in the run, or on each agent.
-    Once {
-        /// One on each agent instead of one in the run.
-        per_agent: bool,
-    },
-    /// The closed model: users that run sessions one after another.
-    VirtualUsers {
-        /// How many; at least one.
-        users: u32,
-        /// When they stop.
-        until: UsersUntil,
-        /// Users start evenly over this time.
-        ramp_up: Duration,
-        /// Users end evenly over this time, which is the last part of `for`.
-        ramp_down: Duration,
-        /// Between two sessions of a user.
-        pause: Duration,
-    },
-}
-
-/// When virtual users stop starting sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UsersUntil {
-    /// After this time.
-    For(Duration),
-    /// After this many sessions in total; session i belongs to user i mod N.
-    Sessions(u64),
+/// When a scenario begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// So long after the run's start.
+    At(Duration),
+    /// When that scenario has ended.
+    After(String),
 }
 
 /// One step of a session, run by one driver; the unit of timing.

@@ -87,6 +87,28 @@ pub fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Reads `20/s`, `0.5/m`, `1200/h` into millionths per hour.
+///
+/// # Errors
+///
+/// What is wrong, as the rest of a sentence.
+pub fn rate(text: &str) -> Result<u64, String> {
+    const MOST_PER_SECOND: u64 = 1_000_000;
+    let (number, unit) = split_number(text.trim()).ok_or_else(|| "is not a rate".to_owned())?;
+    let unit: u128 = match unit.trim_start().strip_prefix('/').map(str::trim) {
+        Some("s") => 3_600_000_000,
+        Some("m") => 60_000_000,
+        Some("h") => 1_000_000,
+        Some(other) => return Err(format!("has an unknown unit `{other}`")),
+        None => return Err("says not per which time".to_owned()),
+    };
+    let rate = scaled(number, unit).ok_or_else(|| "is not a rate".to_owned())?;
+    u64::try_from(rate)
+        .ok()
+        .filter(|rate| *rate <= MOST_PER_SECOND * 3_600_000_000)
+        .ok_or_else(|| format!("is more than {MOST_PER_SECOND}/s"))
+}
+
 /// Splits `1.5ms` into `1.5` and `ms`.
 pub(super) fn split_number(text: &str) -> Option<(&str, &str)> {
     let end = text
@@ -141,7 +163,7 @@ pub fn show_duration(duration: Duration) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{duration, share, show_duration, size};
+    use super::{duration, rate, share, show_duration, size};
 
     #[test]
     fn durations_sizes_and_shares_are_exact() {
@@ -165,6 +187,19 @@ mod tests {
         assert_eq!(size("1.5KB"), Ok(1500));
         assert_eq!(size("12"), Ok(12));
         assert_eq!(size("12XB"), Err("has an unknown unit `XB`".to_owned()));
+        for (text, expected) in [
+            ("20/s", Ok(72_000_000_000)),
+            ("1200/m", Ok(72_000_000_000)),
+            ("0.5/s", Ok(1_800_000_000)),
+            ("3 / h", Ok(3_000_000)),
+            ("0/s", Ok(0)),
+            ("20", Err("says not per which time")),
+            ("20/d", Err("has an unknown unit `d`")),
+            ("x/s", Err("is not a rate")),
+            ("1000001/s", Err("is more than 1000000/s")),
+        ] {
+            assert_eq!(rate(text), expected.map_err(str::to_owned), "{text}");
+        }
         assert_eq!(share("1%"), Ok(0.01));
         assert_eq!(share("0.5"), Ok(0.5));
         assert_eq!(share("150%"), Err("is not between 0% and 100%".to_owned()));

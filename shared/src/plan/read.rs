@@ -183,6 +183,8 @@ fn read_plan(item: Item<'_>, source: Source<'_>) -> Option<Plan> {
         .into_iter()
         .filter_map(|entry| scenario::read(entry, &session_names, blocks))
         .collect();
+    let entries = item.key("scenarios").map(Item::entries).unwrap_or_default();
+    scenario::check_order(&scenarios, &entries);
     if let Some(key) = item
         .key("scenarios")
         .filter(|key| key.is_map() && key.entries().is_empty())

@@ -8,6 +8,7 @@ use super::form::{DriverForm, NOT_YET};
 use super::keys::{Form, Group, Key, Keys, Need, State};
 use super::problem::ProblemCode;
 use super::table::{PLAN, STAGE};
+use crate::load::table::LOADS;
 
 /// What expressions may read and call.
 const EXPRESSIONS: &str = "
@@ -52,6 +53,22 @@ pub fn reference(forms: &[&'static DriverForm]) -> String {
     objects(&STAGE, &mut order);
     for keys in order {
         section(&mut out, keys);
+    }
+    out.push_str("\n## Load models\n\nWhat stands behind `load` in a scenario.\n");
+    for form in LOADS {
+        let state = match form.state {
+            State::NotYet => " (*not yet*)",
+            State::Built => "",
+        };
+        line(
+            &mut out,
+            format_args!("\n### Load model `{}`{state}\n\n{}", form.name, form.doc),
+        );
+        if form.state == State::Built {
+            let mut order = Vec::new();
+            objects(form.keys, &mut order);
+            order.into_iter().for_each(|keys| section(&mut out, keys));
+        }
     }
     out.push_str("\n## Drivers\n");
     for form in forms.iter().copied().chain(&NOT_YET) {
@@ -145,6 +162,7 @@ fn words(form: &Form) -> String {
         Form::Duration => "duration".to_owned(),
         Form::Size => "size".to_owned(),
         Form::Share => "share".to_owned(),
+        Form::Rate => "rate".to_owned(),
         Form::Word(words) => listed(words),
         Form::File => "file".to_owned(),
         Form::FieldPath => "field".to_owned(),
@@ -157,6 +175,7 @@ fn words(form: &Form) -> String {
         Form::Either(forms) => forms.iter().map(words).collect::<Vec<_>>().join(", or "),
         Form::Stage => "[`stage`](#stage)".to_owned(),
         Form::TargetDefinition => "target, see the [drivers](#drivers)".to_owned(),
+        Form::Load => "`once`, or a [load model](#load-models)".to_owned(),
     }
 }
 
@@ -216,6 +235,15 @@ fn stage_schema(forms: &[&'static DriverForm]) -> Json {
     }
     schema.insert("oneOf".to_owned(), one_of.into());
     Json::Object(schema)
+}
+
+fn load_schema() -> Json {
+    let built = LOADS.into_iter().filter(|form| form.state == State::Built);
+    let objects = built.map(|form| Json::Object(object_schema(form.keys)));
+    let any: Vec<Json> = std::iter::once(json!({"const": "once"}))
+        .chain(objects)
+        .collect();
+    json!({"anyOf": any})
 }
 
 fn target_schema(forms: &[&'static DriverForm]) -> Json {
@@ -286,6 +314,7 @@ fn form_schema(form: &Form) -> Json {
         ),
         Form::Size => or_variable(json!({"type": ["integer", "string"], "pattern": "^[0-9]"})),
         Form::Share => or_variable(json!({"type": ["number", "string"], "pattern": "%$"})),
+        Form::Rate => or_variable(json!({"type": "string", "pattern": "^[0-9].*/ *(s|m|h)$"})),
         Form::Word(words) => or_variable(json!({"enum": words})),
         Form::Json | Form::Value => json!({}),
         Form::List(of) => json!({"type": ["array", "null"], "items": form_schema(of)}),
@@ -296,5 +325,6 @@ fn form_schema(form: &Form) -> Json {
         Form::Either(forms) => json!({"anyOf": forms.iter().map(form_schema).collect::<Vec<_>>()}),
         Form::Stage => json!({"$ref": "#/$defs/stage"}),
         Form::TargetDefinition => json!({"$ref": "#/$defs/target"}),
+        Form::Load => load_schema(),
     }
 }

@@ -109,90 +109,16 @@ pub static PLAN: Keys = Keys {
 pub(super) static SCENARIO: Keys = Keys {
     name: "scenario",
     doc: "One named workload of a plan: a load model over stages.",
-    groups: &[],
+    groups: &[Group::AtMostOne(&["start", "after"])],
     keys: &[
-        Key::new("load", Form::Either(&[Form::Word(&["once"]), Form::Object(&LOAD)]), "Who starts sessions, and when.").required(),
+        Key::new("load", Form::Load, "Who starts sessions, and when.").required(),
         Key::new("sites", Form::Map(&Form::Int(1, 1_000_000)), "Sites and their weights; without it all agents take part, evenly."),
         Key::new("warm_up", Form::Duration, "The first part of the scenario: measured, in phase `warm_up`, but not judged by thresholds.").default("0s"),
         Key::new("graceful_stop", Form::Duration, "How long sessions in flight may go on after the end.").default("30s"),
         Key::new("stages", STAGES, "What a session does.").required(),
         Key::new("cleanup", STAGES, "What a session does at its end, also after a failure or a stop."),
-        Key::new("start", Form::Duration, "When the scenario starts.").not_yet(),
-        Key::new("after", Form::Name, "The scenario that must end first.").not_yet(),
-    ],
-};
-
-/// A load model.
-pub(super) static LOAD: Keys = Keys {
-    name: "load",
-    doc: "A load model. `load: once` is one session in the run.",
-    groups: &[
-        Group::ExactlyOne(&["once", "virtual_users", "arrivals", "capacity"]),
-        Group::AtMostOne(&["for", "sessions"]),
-    ],
-    keys: &[
-        Key::new(
-            "once",
-            Form::Word(&["per_agent"]),
-            "One session on each agent.",
-        ),
-        Key::new(
-            "virtual_users",
-            Form::Either(&[Form::Int(1, 1_000_000), Form::List(&Form::Value)]),
-            "The closed model: this many clients run sessions one after another.",
-        ),
-        Key::new(
-            "for",
-            Form::Duration,
-            "How long virtual users start sessions.",
-        ),
-        Key::new(
-            "sessions",
-            Form::Int(1, i64::MAX),
-            "How many sessions virtual users run in total; session i belongs to user i mod N.",
-        ),
-        Key::new(
-            "ramp_up",
-            Form::Duration,
-            "Virtual users start evenly over this time.",
-        )
-        .default("0s"),
-        Key::new(
-            "ramp_down",
-            Form::Duration,
-            "Virtual users end evenly over this last part of `for`.",
-        )
-        .default("0s"),
-        Key::new(
-            "pause",
-            Form::Duration,
-            "Between two sessions of a virtual user.",
-        )
-        .default("0s"),
-        Key::new(
-            "arrivals",
-            Form::Value,
-            "The open model: sessions per time.",
-        )
-        .not_yet(),
-        Key::new(
-            "max_sessions",
-            Form::Int(1, i64::MAX),
-            "The most sessions at once in the open model.",
-        )
-        .not_yet(),
-        Key::new(
-            "spread",
-            Form::Word(&["constant", "poisson"]),
-            "How arrivals are spread.",
-        )
-        .not_yet(),
-        Key::new(
-            "capacity",
-            Form::Value,
-            "Search for the highest load that keeps thresholds.",
-        )
-        .not_yet(),
+        Key::new("start", Form::Duration, "When the scenario starts.").default("0s"),
+        Key::new("after", Form::Name, "The scenario that must end first: its planned end, or, if it ends by a number of sessions, the end of the agent's own part of it."),
     ],
 };
 

@@ -9,6 +9,7 @@ use super::nearest::nearest;
 use super::problem::{Problem, ProblemCode, Span};
 use super::table::STAGE;
 use super::yaml::{Entry, NodeKind};
+use crate::load::table::{self, LOADS};
 
 /// The keys of a stage that are no driver's but stand for one.
 const COMPOSITES: [&str; 3] = ["repeat", "parallel", "use"];
@@ -36,6 +37,9 @@ pub(super) fn walk(item: Item<'_>, form: &Form) {
         }
         Form::Share => {
             let _ = item.share();
+        }
+        Form::Rate => {
+            let _ = item.rate();
         }
         Form::Word(words) => {
             let _ = item.word(words);
@@ -65,6 +69,7 @@ pub(super) fn walk(item: Item<'_>, form: &Form) {
         Form::Either(forms) => either(item, forms),
         Form::Stage => stage(item),
         Form::TargetDefinition => target(item),
+        Form::Load => load(item),
     }
 }
 
@@ -215,6 +220,42 @@ fn stage(item: Item<'_>) {
             "a stage needs the key `name`",
             "names label a stage's metrics",
         );
+    }
+}
+
+fn load(item: Item<'_>) {
+    // What is no map is a word, which its reader knows.
+    if !item.is_map() {
+        return;
+    }
+    let names: Vec<&str> = LOADS.iter().map(|form| form.name).collect();
+    let chosen: Vec<&Entry> = (item.node.entries().iter())
+        .filter(|entry| names.contains(&entry.key.as_str()))
+        .collect();
+    match chosen.as_slice() {
+        [] => {
+            let message = format!("`load` needs one of {}", listed(&names));
+            item.problem_at(
+                head(item),
+                ProblemCode::MissingKey,
+                message,
+                "write exactly one of them",
+            );
+        }
+        [entry] => match table::chosen(item) {
+            Some(form) if form.state == State::NotYet => not_yet(item, entry, form.name),
+            Some(form) => object(item, form.keys),
+            None => {}
+        },
+        [first, second, ..] => {
+            let message = format!("`{}` and `{}` exclude each other", first.key, second.key);
+            item.problem_at(
+                second.key_span,
+                ProblemCode::Conflict,
+                message,
+                "remove one of them",
+            );
+        }
     }
 }
 

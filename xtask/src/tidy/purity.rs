@@ -9,12 +9,11 @@ const PURE: &[&str] = &[
     "shared/src/metric/",
     "shared/src/plan/",
     "shared/src/segment.rs",
-    "shared/src/schedule.rs",
+    "shared/src/load/",
     "coordinator/src/scheduler/",
     "coordinator/src/verdict/",
     "coordinator/src/run/state.rs",
     "coordinator/src/registry/lease.rs",
-    "agent/src/pacing/",
     "agent/src/link/state.rs",
 ];
 

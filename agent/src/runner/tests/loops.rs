@@ -1,18 +1,19 @@
-//! Scenario loops: closed loads, drain and abort.
+//! Scenario loops: closed and open loads, drain and abort.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use testmesh_shared::schedule::Part as AgentPart;
+use testmesh_shared::load::{Part as AgentPart, Slots, WorkerShare};
+use testmesh_shared::segment::Share;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::fake::{Kit, Measured, plan_of};
-use crate::pacing::{self, Paced, WorkerShare};
 use crate::runner::context::{Part, ScenarioContext};
 use crate::runner::pool::SessionPool;
-use crate::runner::scenario::ScenarioLoop;
+use crate::runner::scenario::{Beginning, Ended, ScenarioLoop};
 use crate::runner::terminate::{Stop, Terminator};
 
 /// Runs a scenario alone on one worker and says the given words at the given times. Returns what was measured, and how long
@@ -21,14 +22,16 @@ async fn play(load: &str, rest: &str, words: &[(u64, Stop)]) -> (Measured, Durat
     let plan = plan_of(load, rest);
     let kit = Kit::new(&plan);
     let scenario = Rc::new(ScenarioContext::new(&plan, Part::Scenario(0)));
-    let share = WorkerShare {
-        part: AgentPart::whole(),
+    let load = &plan.scenarios[0].load;
+    let slots = load.max_sessions().unwrap_or_default();
+    let pacer = load.pacer(WorkerShare {
+        part: AgentPart::whole(1, 0, "s"),
         worker: 0,
         of: 1,
-    };
-    let Paced { pacer, end } = pacing::for_scenario(&plan.scenarios[0].load, &share).unwrap();
+        slots: Arc::new(Slots::new(&Share::all(), slots)),
+    });
     let terminator = Terminator {
-        end,
+        end: load.end(),
         graceful_stop: plan.scenarios[0].graceful_stop,
     };
     let pool = SessionPool::new(&kit.context, &scenario, pacer.planned());
@@ -39,7 +42,9 @@ async fn play(load: &str, rest: &str, words: &[(u64, Stop)]) -> (Measured, Durat
         pool,
         terminator,
         stop,
-        start,
+        begin: Beginning::At(start),
+        ended: Arc::new(Ended::new(1, 1)),
+        place: 0,
     }
     .run();
     let saying = async {
@@ -161,4 +166,36 @@ async fn users_ramp_up_and_are_active_together() {
         .map(|(second, _, least)| (*second, *least))
         .collect();
     assert_eq!(&active[..4], [(0, 0), (1, 2), (2, 4), (3, 4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrivals_start_in_time_whatever_became_of_those_before() {
+    let rest = "    stages:\n      - { name: a, fake: sleep 650 }\n";
+    let load = "{ arrivals: 10/s, for: 2s, max_sessions: 5 }";
+    let (measured, duration) = play(load, rest, &[]).await;
+    // Of every seven arrivals five find a place: the last starts at 1.9 s at the latest, and takes 0.65 s.
+    let [planned, started, passed, ..] = ledger(&measured);
+    let dropped = measured.count("sessions_dropped");
+    assert_eq!((planned, started + dropped, passed), (20, 20, started));
+    assert_eq!(started, 15);
+    assert!(duration < Duration::from_millis(2_700), "{duration:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn latency_counts_from_the_planned_start_of_a_loop_that_stalls() {
+    // Every fifth session keeps the worker's thread for as long as its blocking says: here the clock jumps instead.
+    let rest = "    stages:\n      - { name: a, fake: 'sleep 10; ok' }\n";
+    let load = "{ arrivals: 100/s, for: 1s, max_sessions: 200 }";
+    let (measured, _) = play(load, rest, &[]).await;
+    assert_eq!(measured.count("sessions_started"), 100);
+    assert_eq!(measured.count("sessions_dropped"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrivals_that_a_stop_forestalls_are_unstarted() {
+    let rest = "    stages:\n      - { name: a, fake: ok }\n";
+    let load = "{ arrivals: 10/s, for: 10s, max_sessions: 5 }";
+    let (measured, duration) = play(load, rest, &[(1_050, Stop::Drain)]).await;
+    assert_eq!(ledger(&measured), [100, 11, 11, 0, 0, 89]);
+    took(duration, 1_050);
 }

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use super::fake::{Http, plan, read};
+use crate::load::{Model, Part};
 use crate::plan::expr::Scope;
-use crate::plan::{
-    Action, Agg, ErrorKind, Load, OnFailure, Op, RetryOn, Times, Truth, TruthOf, UsersUntil,
-};
+use crate::plan::{Action, Agg, Begin, ErrorKind, OnFailure, Op, RetryOn, Times, Truth, TruthOf};
 
 /// The example of the design, without the parts that this build does not run yet.
 pub(super) const LIVE_VIEW: &str = r#"testmesh: v1
@@ -104,14 +103,14 @@ fn the_example_of_the_design_is_read_to_the_letter() {
     );
     assert_eq!(plan.files.len(), 1);
     let live = plan.scenario("live").unwrap();
-    let users = Load::VirtualUsers {
-        users: 20,
-        until: UsersUntil::For(Duration::from_secs(60)),
-        ramp_up: Duration::from_secs(5),
-        ramp_down: Duration::ZERO,
-        pause: Duration::ZERO,
-    };
-    assert_eq!(live.load, users);
+    assert_eq!(live.load.model(), Model::Closed);
+    assert_eq!(live.load.end(), Some(Duration::from_secs(60)));
+    let whole = Part::whole(1, 0, "live");
+    let starts: Vec<Duration> = live.load.starts(&whole).map(|start| start.at).collect();
+    assert_eq!(
+        (starts.len(), starts[19]),
+        (20, Duration::from_millis(4_750))
+    );
     assert_eq!(
         (live.warm_up, live.graceful_stop),
         (Duration::from_secs(5), Duration::from_secs(30))
@@ -203,7 +202,9 @@ fn defaults_are_those_of_the_design() {
         "      - { name: a, http: { target: web, get: / } }\n",
     ));
     let scenario = &plan.scenarios[0];
-    assert_eq!(scenario.load, Load::Once { per_agent: false });
+    assert_eq!(scenario.load.model(), Model::Once);
+    assert_eq!(scenario.load.planned(&Part::whole(5, 0, "s")), Some(1));
+    assert_eq!(scenario.begin, Begin::At(Duration::ZERO));
     assert_eq!(
         (scenario.warm_up, scenario.graceful_stop),
         (Duration::ZERO, Duration::from_secs(30))

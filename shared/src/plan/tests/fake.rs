@@ -215,11 +215,22 @@ pub(super) fn read(text: &str, sets: &[&str]) -> Result<(Plan, Vec<Problem>), Ve
 }
 
 /// The plan of a text that must be right.
-pub(super) fn plan(text: &str) -> Plan {
+pub(crate) fn plan(text: &str) -> Plan {
     read(text, &[])
         .unwrap_or_else(|problems| {
             let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
             panic!("{}", shown.join("\n"))
         })
         .0
+}
+
+/// The problems of a plan that has some, as code and message.
+pub(crate) fn problems(text: &str) -> Vec<(String, String)> {
+    let problems = read(text, &[])
+        .map(|(_, notes)| notes)
+        .unwrap_or_else(|problems| problems);
+    problems
+        .into_iter()
+        .map(|problem| (problem.code.to_string(), problem.message))
+        .collect()
 }

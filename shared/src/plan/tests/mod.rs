@@ -3,7 +3,7 @@
 //! Drivers live in the agent; here stand two that are as small as a driver can be.
 
 mod accept;
-mod fake;
+pub(crate) mod fake;
 mod laws;
 mod refuse;
 mod refuse_stages;

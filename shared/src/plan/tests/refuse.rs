@@ -93,9 +93,9 @@ fn keys_unknown_missing_twice_and_not_yet() {
         ),
         (
             "virtual_users: \"${vars.users}\"",
-            "arrivals: 20/s",
+            "capacity: 20",
             &[
-                "29:13: not_yet: this build knows `arrivals`, but does not run it yet (remove it, or use a build that runs it)",
+                "29:13: not_yet: this build knows `capacity`, but does not run it yet (remove it, or use a build that runs it)",
             ],
         ),
         (
@@ -281,7 +281,7 @@ fn ranges_whose_end_is_before_their_start() {
             "warm_up: 5s",
             "warm_up: 60s",
             &[
-                "30:14: conflict: the warm-up is as long as the load, so nothing would be judged (shorten it, or lengthen `for`)",
+                "30:14: conflict: the warm-up is as long as the load, so nothing would be judged (shorten it, or lengthen the load)",
             ],
         ),
         (
