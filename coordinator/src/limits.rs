@@ -75,6 +75,9 @@ pub const SETUP_TIMEOUT: Duration = Duration::from_secs(600);
 pub const START_MARGIN_MIN: Duration = Duration::from_millis(30);
 /// Greatest time between sending Start and the start itself; a clock more uncertain than this is a finding.
 pub const START_MARGIN_MAX: Duration = Duration::from_secs(5);
+/// The same while the clock of some agent is unknown. Agents tell theirs with the second heartbeat, and a message that
+/// takes as long as this is later than any start could wait for.
+pub const START_MARGIN_UNKNOWN: Duration = Duration::from_secs(2);
 /// After the last planned end, graceful stop and cleanup: time for Drained and the last batches.
 pub const SEAL_GRACE: Duration = Duration::from_secs(60);
 /// Longest run whose plan names no end (so many sessions, however long they take).

@@ -248,9 +248,12 @@ impl Runs {
                     RunCommand::NotPlaced(error.to_string())
                 }
             };
+            let run = first.run.clone();
             self.queue.pop_front();
-            // A run that is over already gives back what it was given when its task ends.
-            let _ = handle.commands.send(command).await;
+            // A run that ends before it reads this gives its agents back when its task ends; one that has ended cannot.
+            if handle.commands.send(command).await.is_err() {
+                self.surroundings.registry.free(run).await;
+            }
         }
     }
 
