@@ -132,10 +132,10 @@ pub(super) fn of(criterion: &Criterion, input: &Input<'_>, value: f64) -> Reach 
         (Kind::Counter, Agg::Rate) => rate(criterion, input, absent, value),
         (Kind::Counter, Agg::Count | Agg::Sum) => {
             let more = absent.more(criterion.metric);
-            more.map_or(Reach::at_least(value), |more| Reach {
+            Reach {
                 low: value,
-                high: value + to_f64(more),
-            })
+                high: more.map_or(f64::INFINITY, |more| value + to_f64(more)),
+            }
         }
         (Kind::Trend, Agg::Min) => Reach::up_to(value),
         (Kind::Trend, Agg::Mean | Agg::Percentile(_)) => thinned(criterion, input, absent),
