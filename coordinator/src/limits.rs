@@ -54,10 +54,14 @@ pub const MAX_QUEUED_RUNS: usize = 100;
 pub const MAX_ACTIVE_RUNS: usize = 64;
 /// Sealed runs kept with their reports.
 pub const MAX_STORED_RUNS: usize = 50;
+/// All sealed runs together; the oldest go first.
+pub const MAX_STORE_BYTES: usize = 1024 * 1024 * 1024;
 /// Rendered report files of one run.
 pub const MAX_REPORT_BYTES: usize = 256 * 1024 * 1024;
 /// Messages of agents waiting for one run. When it is full the links wait, and gRPC holds the agents back.
 pub const RUN_QUEUE: usize = 1_024;
+/// The same in KiB on the wire: a thousand batches of a greedy agent would be 16 GiB.
+pub const RUN_QUEUE_KIB: usize = 128 * 1024;
 /// Requests waiting for the actor that owns all runs.
 pub const RUNS_QUEUE: usize = 256;
 /// Events of one run kept for watchers that resume; older progress is forgotten first.

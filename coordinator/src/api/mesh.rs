@@ -193,18 +193,12 @@ impl Link {
 
     /// Hands a message to the run. An agent that waits because the run is busy is not silent.
     async fn pass(&self, message: AgentInput, id: MemberId, assignment: Assignment) {
-        let permit = loop {
-            match timeout(limits::HEARTBEAT, assignment.inbox.reserve()).await {
-                Ok(permit) => break permit,
-                Err(_) => self.parts.registry.heard(id, None).await,
-            }
-        };
+        let agent = assignment.agent;
+        let sending = assignment.inbox.send(FromAgent { agent, message });
+        tokio::pin!(sending);
         // A run that is over needs no messages.
-        if let Ok(permit) = permit {
-            permit.send(FromAgent {
-                agent: assignment.agent,
-                message,
-            });
+        while timeout(limits::HEARTBEAT, &mut sending).await.is_err() {
+            self.parts.registry.heard(id, None).await;
         }
     }
 

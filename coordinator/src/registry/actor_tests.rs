@@ -1,7 +1,7 @@
 //! The registry under paused time.
 use super::*;
 use crate::registry::lease::Terms;
-use crate::run::FromAgent;
+use crate::run::Messages;
 use crate::scheduler::ScenarioNeed;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const TERMS: Terms = Terms {
 struct World {
     registry: RegistryHandle,
     inbox: Inbox,
-    _messages: mpsc::Receiver<FromAgent>,
+    _messages: Messages,
 }
 
 impl World {
@@ -24,7 +24,7 @@ impl World {
         let tasks = Tasks::new(Shutdown::new());
         let (registry, handle) = Registry::new(TERMS);
         tasks.spawn("registry", registry.run(tasks.shutdown().clone()));
-        let (inbox, messages) = mpsc::channel(8);
+        let (inbox, messages) = Inbox::new(8, 8);
         Self {
             registry: handle,
             inbox,
@@ -92,6 +92,21 @@ async fn names_are_unique_while_their_links_live() {
     assert_eq!(world.listed().await, "a lost -");
     let _second = world.join("a").await.unwrap();
     assert_eq!(world.listed().await, "a alive -");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_a_list_shows_as_lost_is_removed_all_the_same() {
+    let world = World::start();
+    let (member, _outbound) = world.join("a").await.unwrap();
+    let reserved = world.reserve("r1", 1).await.unwrap();
+    // Silent for as long as it may be: a list asks at the very moment at which the lease is over.
+    tokio::time::sleep(TERMS.lost_after).await;
+    world.listed().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(reserved.roll.borrow()[0].liveness, Liveness::Lost);
+    // It is gone, and not only said to be: its name is free, and nobody hears of it any more.
+    assert!(member.assignment.has_changed().is_err());
+    assert_eq!(world.listed().await, "a lost r1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@
 //! inbox that links fill, the registry's roll, two timers. Channels out: messages to agents, the event log, the overview.
 //! Nothing is decided here: what a message means is [`RunState`]'s to say, what it measures is [`Aggregator`]'s.
 use super::event::{Action, AgentIndex, Event, Lifecycle, PlanAtFault};
-use super::inbox::{AgentInput, FromAgent};
+use super::inbox::{AgentInput, FromAgent, Messages};
 use super::log::EventLog;
 use super::roster::{Change, Roster, Standing};
 use super::seal::Sealing;
@@ -50,7 +50,7 @@ pub struct Driver {
     pub(super) ended: Option<Instant>,
     pub(super) span: tracing::Span,
     commands: mpsc::Receiver<RunCommand>,
-    inbox: mpsc::Receiver<FromAgent>,
+    inbox: Messages,
     pub(super) saves: String,
     progress: Interval,
 }
@@ -74,7 +74,7 @@ impl Driver {
         log: EventLog,
         overview: watch::Sender<RunOverview>,
         commands: mpsc::Receiver<RunCommand>,
-        inbox: mpsc::Receiver<FromAgent>,
+        inbox: Messages,
     ) -> Self {
         let span = telemetry::run_span(&submission);
         let mut progress = tokio::time::interval(limits::PROGRESS_EVERY);

@@ -1,5 +1,6 @@
 //! From everything that is known of a run to its report. Pure.
 use super::event::Ending;
+use super::settings::settings;
 use super::submission::Submission;
 use crate::aggregate::{Aggregator, Rollup, Selector, Span};
 use crate::fault::Timeline;
@@ -177,17 +178,4 @@ fn sites(aggregator: &Aggregator, agents: &[Agent]) -> Vec<Site> {
         }
     };
     sites.into_iter().map(site).collect()
-}
-
-fn settings(facts: &Facts, resolution: u32) -> BTreeMap<String, serde_json::Value> {
-    let process = match facts.process {
-        Process::Shared => "shared",
-        Process::Apart => "apart",
-    };
-    BTreeMap::from([
-        ("agents".to_owned(), facts.agents.len().into()),
-        ("process".to_owned(), process.into()),
-        ("runtimes".to_owned(), facts.runtimes.clone().into()),
-        ("window_resolution_s".to_owned(), resolution.into()),
-    ])
 }

@@ -182,7 +182,7 @@ impl Runs {
         };
         let run = submission.id.clone();
         let needs = Requirements::of(&submission.plan, submission.agents);
-        let (inbox, messages) = mpsc::channel(limits::RUN_QUEUE);
+        let (inbox, messages) = Inbox::new(limits::RUN_QUEUE, limits::RUN_QUEUE_KIB);
         let (sender, commands) = mpsc::channel(limits::RUNS_QUEUE);
         let log = EventLog::default();
         let (overview, watcher) = watch::channel(RunOverview::queued(

@@ -1,6 +1,7 @@
 //! The end of a run: settle, judge, tell it as a report, render, store, and only then say that it is over.
 use super::driver::Driver;
 use super::event::{Ending, Lifecycle};
+use super::fit::fit;
 use super::result::{self, Facts};
 use crate::aggregate::Aggregator;
 use crate::limits;
@@ -145,7 +146,7 @@ fn complete(
 ) -> (Report, Vec<(String, Vec<u8>)>) {
     aggregator.finish();
     let plan_text = facts.submission.plan.source.to_string();
-    let (report, rollup) = result::report(&aggregator, facts);
+    let (mut report, rollup) = result::report(&aggregator, facts);
     // What will be told once the report is stored.
     let next = lines.last().map_or(1, |line| line.number + 1);
     lines.push(EventLine {
@@ -163,19 +164,7 @@ fn complete(
         windows: rollup.windows,
         plan_text,
     };
-    let files = render(&report, &extras);
-    let bytes: usize = files.iter().map(|(_, content)| content.len()).sum();
-    if bytes > limits::MAX_REPORT_BYTES {
-        tracing::warn!(
-            bytes,
-            limit = limits::MAX_REPORT_BYTES,
-            "the report is larger than what is kept of it"
-        );
-        let smaller = files
-            .into_iter()
-            .filter(|(_, content)| content.len() < limits::MAX_REPORT_BYTES / 4);
-        return (report, smaller.collect());
-    }
+    let files = fit(&mut report, &extras, render, limits::MAX_REPORT_BYTES);
     (report, files)
 }
 
