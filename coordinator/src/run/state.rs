@@ -39,6 +39,18 @@ pub struct Terms {
     pub wind_down: Duration,
 }
 
+impl Terms {
+    /// From an abort until the run is sealed, whatever its agents do.
+    pub fn longest_abort(&self) -> Duration {
+        let once = if self.has_setup || self.has_teardown {
+            limits::SETUP_TIMEOUT
+        } else {
+            Duration::ZERO
+        };
+        self.wind_down + limits::SEAL_GRACE + once
+    }
+}
+
 /// How far one agent has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Progress {

@@ -356,6 +356,27 @@ fn a_failed_setup_still_tears_down() {
 }
 
 #[test]
+fn an_abort_has_a_bound_that_the_state_machine_keeps() {
+    let terms = Terms {
+        has_setup: false,
+        has_teardown: false,
+        ..TERMS
+    };
+    assert_eq!(terms.longest_abort(), Duration::from_secs(90));
+    let mut script = Script::running(terms, 1);
+    let mode = StopMode::Abort;
+    script.check(Event::StopAsked { mode }, "stop Abort; draining (stopped)");
+    let aborted = script.now;
+    while let Some(deadline) = script.state.deadline() {
+        script.now = deadline;
+        script.state.step(deadline, Event::Tick);
+    }
+    assert!(script.now - aborted <= terms.longest_abort());
+    // Teardown may take its own time after that.
+    assert_eq!(TERMS.longest_abort(), Duration::from_secs(690));
+}
+
+#[test]
 fn a_stop_drains_and_a_second_one_aborts() {
     Script::running(TERMS, 1)
         .check(
