@@ -204,15 +204,20 @@ impl Link {
 
     /// A message of a run that this agent does not serve any more. Measurements are taken off its hands, and told.
     fn late(&self, run: &str, input: AgentInput) {
-        if let AgentInput::Batch(batch) = input {
-            telemetry::late_batch("", run);
-            let ack = v1::Ack {
-                run: batch.run,
-                epoch: batch.epoch,
-                seq: batch.seq,
-            };
-            let _ = self.outbound.try_send(message(Kind::Ack(ack)));
-        }
+        let answer = match input {
+            AgentInput::Batch(batch) => {
+                telemetry::late_batch("", run);
+                Kind::Ack(v1::Ack {
+                    run: batch.run,
+                    epoch: batch.epoch,
+                    seq: batch.seq,
+                })
+            }
+            // It has nothing left to do there, and was told to forget the run while its link was broken.
+            AgentInput::Drained(drained) => Kind::Release(v1::Release { run: drained.run }),
+            _ => return,
+        };
+        let _ = self.outbound.try_send(message(answer));
     }
 
     fn answer(&self, probe: v1::ClockProbe) {
