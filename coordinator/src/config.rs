@@ -61,16 +61,14 @@ impl fmt::Debug for Config {
     }
 }
 
-/// A report that cannot be rendered whole is worse than none only if nobody hears of it.
+/// A file that cannot be rendered is worse than none only if nobody hears of it.
 fn render_all(report: &Report, extras: &Extras) -> Vec<(String, Vec<u8>)> {
-    match render::files(report, extras) {
-        Ok(files) => files
-            .into_iter()
-            .map(|(name, content)| (name.to_owned(), content))
-            .collect(),
+    let rendered = render::each(report, extras).filter_map(|(name, rendered)| match rendered {
+        Ok(content) => Some((name.to_owned(), content)),
         Err(error) => {
-            tracing::error!(error = %Chain(&error), "the report cannot be rendered");
-            Vec::new()
+            tracing::error!(error = %Chain(&error), "a file of the report cannot be rendered");
+            None
         }
-    }
+    });
+    rendered.collect()
 }

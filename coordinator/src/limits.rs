@@ -54,10 +54,14 @@ pub const MAX_QUEUED_RUNS: usize = 100;
 pub const MAX_ACTIVE_RUNS: usize = 64;
 /// Sealed runs kept with their reports.
 pub const MAX_STORED_RUNS: usize = 50;
+/// All sealed runs together; the oldest go first.
+pub const MAX_STORE_BYTES: usize = 1024 * 1024 * 1024;
 /// Rendered report files of one run.
 pub const MAX_REPORT_BYTES: usize = 256 * 1024 * 1024;
 /// Messages of agents waiting for one run. When it is full the links wait, and gRPC holds the agents back.
 pub const RUN_QUEUE: usize = 1_024;
+/// The same in KiB on the wire: a thousand batches of a greedy agent would be 16 GiB.
+pub const RUN_QUEUE_KIB: usize = 128 * 1024;
 /// Requests waiting for the actor that owns all runs.
 pub const RUNS_QUEUE: usize = 256;
 /// Events of one run kept for watchers that resume; older progress is forgotten first.
@@ -75,6 +79,9 @@ pub const SETUP_TIMEOUT: Duration = Duration::from_secs(600);
 pub const START_MARGIN_MIN: Duration = Duration::from_millis(30);
 /// Greatest time between sending Start and the start itself; a clock more uncertain than this is a finding.
 pub const START_MARGIN_MAX: Duration = Duration::from_secs(5);
+/// The same while the clock of some agent is unknown. Agents tell theirs with the second heartbeat, and a message that
+/// takes as long as this is later than any start could wait for.
+pub const START_MARGIN_UNKNOWN: Duration = Duration::from_secs(2);
 /// After the last planned end, graceful stop and cleanup: time for Drained and the last batches.
 pub const SEAL_GRACE: Duration = Duration::from_secs(60);
 /// Longest run whose plan names no end (so many sessions, however long they take).
@@ -104,6 +111,11 @@ pub const MAX_TEXT: usize = 8 * 1024;
 pub const AGREE_HORIZON_S: u32 = 600;
 /// Memory of all rows that wait for witnesses.
 pub const AGREE_BYTES: usize = 256 * 1024 * 1024;
+/// Keys that are remembered after they were settled, at 8 bytes and their slots: rows that come later than the horizon are
+/// told from new ones. About as many as fit into [`AGREE_BYTES`] at once.
+pub const MAX_SETTLED_KEYS: usize = 1_000_000;
+/// Stages at sites whose rows are compared: each costs four series, of which a run has 2,000.
+pub const MAX_PLACES: usize = 4_096;
 /// Disagreements kept as evidence; all are counted.
 pub const MAX_DISAGREEMENTS: usize = 100;
 /// Distinct contents remembered for one key; a server that answers everyone differently is proven wrong by fewer.

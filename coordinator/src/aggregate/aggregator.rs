@@ -2,8 +2,8 @@
 //!
 //! Owned by the run's driver. [`Aggregator::take`] is the only way in for measurements; nothing it refuses has changed
 //! anything that is judged.
+use super::activity::Activity;
 use super::agree::{Agree, Key, Place, Sighting};
-
 use super::findings::{Findings, Novelty, Slowest};
 use super::ingest::{Admission, Ingest};
 use super::totals::{Selector, Span, Totals};
@@ -15,6 +15,7 @@ use crate::run::{AgentIndex, Progress, ScenarioProgress};
 use crate::verdict::ledger::{self, Counted};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use testmesh_proto::v1;
 use testmesh_shared::id::{AgentId, Site};
 use testmesh_shared::integrity::Key as RowKey;
@@ -73,6 +74,8 @@ struct Source {
     /// By scenario.
     counted: BTreeMap<Arc<str>, Counted>,
     in_flight: BTreeMap<Arc<str>, u64>,
+    /// It is given up.
+    gone: bool,
 }
 
 /// Everything that was measured in one run.
@@ -87,6 +90,7 @@ pub struct Aggregator {
     pub(super) findings: Findings,
     pub(super) slowest: Slowest,
     rows: u64,
+    activity: Activity,
     series_limit_told: bool,
 }
 
@@ -103,6 +107,7 @@ impl Aggregator {
             findings: Findings::default(),
             slowest: Slowest::default(),
             rows: 0,
+            activity: Activity::default(),
             series_limit_told: false,
         }
     }
@@ -118,6 +123,7 @@ impl Aggregator {
             last_seq: None,
             counted: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            gone: false,
         };
         self.sources = agents.iter().map(source).collect();
         self.planned = planned
@@ -176,13 +182,13 @@ impl Aggregator {
 
     /// Refuses what decodes and cannot be true.
     fn check(&self, now: u64, batch: &wire::Batch<'_>) -> Result<(), IngestError> {
+        let seconds = batch.deltas.iter().map(|change| change.second);
+        let latest = seconds.fold(batch.second, u32::max);
+        if u64::from(latest) > now.saturating_add(AHEAD_MAX) {
+            let second = latest;
+            return Err(IngestError::Future { second, now });
+        }
         for change in &batch.deltas {
-            if u64::from(change.second) > now + AHEAD_MAX {
-                return Err(IngestError::Future {
-                    second: change.second,
-                    now,
-                });
-            }
             let scenario = change.labels.value("scenario");
             let of_ledger = counted_field(change.metric).is_some();
             if let Some(scenario) = scenario.filter(|name| {
@@ -201,6 +207,7 @@ impl Aggregator {
             if let Change::Counter(more) = change.change {
                 self.count(agent, change.metric, change.labels.value("scenario"), more);
             }
+            self.activity.note(change);
             // What is planned, unstarted or lost is the ledger's to say: an agent that is lost cannot.
             if ledger_alone_says(change.metric) {
                 continue;
@@ -401,8 +408,9 @@ impl Aggregator {
     /// An agent is given up: what it has in flight is lost.
     pub fn write_off(&mut self, agent: AgentIndex) {
         if let Some(source) = self.sources.get_mut(agent) {
+            source.gone = true;
             for counted in source.counted.values_mut() {
-                counted.lost += counted.in_flight();
+                counted.lost = counted.lost.saturating_add(counted.in_flight());
             }
         }
     }
@@ -431,25 +439,51 @@ impl Aggregator {
     pub fn finish(&mut self) {
         self.agree.finish();
         self.count_settled();
-        let evicted = self.agree.evicted();
-        if evicted > 0 {
-            let message =
-                format!("{evicted} rows had no room to wait for a second session that saw them");
-            self.note(
-                Severity::Warning,
-                "agree_horizon",
-                message,
-                Evidence::default(),
-            );
+        let (evicted, late) = (self.agree.evicted(), self.agree.late());
+        let told = [
+            (
+                evicted,
+                "had no room to wait for a second session that saw them",
+            ),
+            (
+                late,
+                "came after their key was settled, so there was nothing left to compare them with",
+            ),
+        ];
+        let told = told.into_iter().filter(|(count, _)| *count > 0);
+        let message: Vec<_> = told
+            .map(|(rows, what)| format!("{rows} rows {what}"))
+            .collect();
+        if !message.is_empty() {
+            let (message, evidence) = (message.join("; "), Evidence::default());
+            self.note(Severity::Warning, "agree_horizon", message, evidence);
         }
+    }
+
+    /// From the start until the last session ended, as far as measurements tell; none without any.
+    pub fn active_for(&self) -> Option<Duration> {
+        self.activity.until()
     }
 
     /// The closed ledger, one entry per scenario in the plan's order.
     pub fn ledger(&self) -> Vec<ledger::Entry> {
         let close = |(scenario, planned): &(Arc<str>, Option<u64>)| {
-            ledger::close(scenario, *planned, self.counted(scenario))
+            let mut entry = ledger::close(scenario, *planned, self.counted(scenario));
+            entry.lost_by_site = self.lost_by_site(scenario);
+            entry
         };
         self.planned.iter().map(close).collect()
+    }
+
+    /// Every site that has lost an agent, with the sessions of this scenario that it lost.
+    fn lost_by_site(&self, scenario: &str) -> BTreeMap<String, u64> {
+        let mut by_site: BTreeMap<String, u64> = BTreeMap::new();
+        for source in self.sources.iter().filter(|source| source.gone) {
+            let lost = source.counted.get(scenario).map_or(0, |one| one.lost);
+            let sum = by_site.entry(source.origin.site.to_string()).or_default();
+            *sum = sum.saturating_add(lost);
+        }
+        by_site
     }
 
     fn counted(&self, scenario: &str) -> Counted {
@@ -458,19 +492,21 @@ impl Aggregator {
             .iter()
             .filter_map(|source| source.counted.get(scenario));
         of_scenario.fold(Counted::default(), |sum, one| Counted {
-            started: sum.started + one.started,
-            passed: sum.passed + one.passed,
-            failed: sum.failed + one.failed,
-            dropped: sum.dropped + one.dropped,
-            interrupted: sum.interrupted + one.interrupted,
-            lost: sum.lost + one.lost,
+            started: sum.started.saturating_add(one.started),
+            passed: sum.passed.saturating_add(one.passed),
+            failed: sum.failed.saturating_add(one.failed),
+            dropped: sum.dropped.saturating_add(one.dropped),
+            interrupted: sum.interrupted.saturating_add(one.interrupted),
+            lost: sum.lost.saturating_add(one.lost),
         })
     }
 
     /// Sessions that each agent is known to have started.
     pub fn started_by_agent(&self) -> Vec<u64> {
-        let started =
-            |source: &Source| source.counted.values().map(|counted| counted.started).sum();
+        let started = |source: &Source| {
+            let counted = source.counted.values().map(|counted| counted.started);
+            counted.fold(0, u64::saturating_add)
+        };
         self.sources.iter().map(started).collect()
     }
 
@@ -538,10 +574,10 @@ impl Aggregator {
                 .sources
                 .iter()
                 .filter_map(|source| source.in_flight.get(scenario))
-                .sum();
+                .fold(0, |sum: u64, more| sum.saturating_add(*more));
             ScenarioProgress {
                 scenario: scenario.to_string(),
-                planned: planned.unwrap_or(counted.started + counted.dropped),
+                planned: planned.unwrap_or(counted.started.saturating_add(counted.dropped)),
                 started: counted.started,
                 active: in_flight,
                 passed: counted.passed,
@@ -556,8 +592,8 @@ impl Aggregator {
         ];
         let counted_bad: u64 = bad
             .map(|metric| self.totals.counter(metric, &Selector::all(), Span::All))
-            .iter()
-            .sum();
+            .into_iter()
+            .fold(0, u64::saturating_add);
         Progress {
             scenarios: scenarios.collect(),
             streams_open: self.streams_open(),
@@ -658,3 +694,7 @@ fn seconds(ns: u64) -> f64 {
 fn signed_seconds(ns: i64) -> f64 {
     ns as f64 / 1e9
 }
+
+#[cfg(test)]
+#[path = "aggregator_tests.rs"]
+mod tests;

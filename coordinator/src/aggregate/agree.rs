@@ -4,9 +4,15 @@
 //! settled when nobody can be expected to see its row any more (after the horizon), when the run ends, or when memory is
 //! short. Settling counts rows: those of the majority's digest are verified, all others mismatched, all of them in a tie;
 //! a row that one session alone saw is unwitnessed, or unverified if memory did not let it wait for a second one.
+//!
+//! Rows of a key that was settled before are unverified: what they should be compared with is gone, and an entry of their
+//! own would call them unwitnessed, or right among themselves. A row that stayed alone for the whole horizon has been
+//! counted as unwitnessed by then, and stays so. Rows for which there is no room at all are unverified too. Both are
+//! counted, for a finding.
 use crate::limits;
 use crate::report::model::{Disagreement, SeenDigest};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use testmesh_shared::metric::MetricId;
 
@@ -112,6 +118,12 @@ enum Because {
 
 /// What one entry takes without its contents: key, map slot, queue slot.
 const ENTRY_BYTES: usize = 128;
+/// The place of rows whose own place is one too many.
+const NOWHERE: PlaceId = PlaceId::MAX;
+/// The group of rows whose own group is one too many.
+const NO_GROUP: u32 = u32::MAX;
+/// Contents of one disagreement that are kept as evidence.
+const MAX_EVIDENCE_SEEN: usize = 1_024;
 
 /// The witness table of one run.
 #[derive(Debug)]
@@ -129,6 +141,19 @@ pub struct Agree {
     disagreeing: u64,
     disagreements: Vec<(u32, Key, Vec<Seen>)>,
     evicted: u64,
+    nowhere: Place,
+    group_bytes: usize,
+    /// Keys that were settled lately, by hash, and in the order in which they were.
+    gone: HashSet<u64>,
+    gone_queue: VecDeque<u64>,
+    late: u64,
+}
+
+/// A key that was settled, in eight bytes: among a million keys two are taken for one once in 10^13 rows.
+fn trace(id: &(u32, Key)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Default for Agree {
@@ -153,31 +178,46 @@ impl Agree {
             disagreeing: 0,
             disagreements: Vec::new(),
             evicted: 0,
+            nowhere: Place {
+                scenario: "".into(),
+                stage: "".into(),
+                site: "".into(),
+            },
+            group_bytes: 0,
+            gone: HashSet::new(),
+            gone_queue: VecDeque::new(),
+            late: 0,
         }
     }
 
-    /// The number of a place.
+    /// The number of a place. Rows of places beyond the bound are unverified, at a place without a name.
     pub fn place(&mut self, place: &Place) -> PlaceId {
         if let Some(id) = self.place_ids.get(place) {
             return *id;
         }
-        let id =
-            u32::try_from(self.places.len()).expect("places are bounded by the series of a run");
+        if self.places.len() >= limits::MAX_PLACES {
+            return NOWHERE;
+        }
+        let id = u32::try_from(self.places.len()).expect("places are bounded");
         self.places.push(place.clone());
         self.place_ids.insert(place.clone(), id);
         id
     }
 
-    /// The number of a group.
+    /// The number of a group. Rows of groups beyond the bound are unverified.
     pub fn group(&mut self, name: &str) -> u32 {
         if let Some(id) = self.group_ids.get(name) {
             return *id;
         }
+        // A group costs its name twice and is never forgotten, so groups may take a part of the memory only.
+        let cost = 2 * name.len() + ENTRY_BYTES;
+        if self.group_bytes + cost > self.bytes_max / 4 {
+            return NO_GROUP;
+        }
         let name: Arc<str> = Arc::from(name);
-        let id = u32::try_from(self.groups.len())
-            .expect("groups are bounded by the rows that name them");
-        // A group costs its name twice; it is charged like an entry, so hostile names run into the same bound.
-        self.bytes += 2 * name.len() + ENTRY_BYTES;
+        let id = u32::try_from(self.groups.len()).expect("groups are bounded by their memory");
+        self.group_bytes += cost;
+        self.bytes += cost;
         self.groups.push(Arc::clone(&name));
         self.group_ids.insert(name, id);
         id
@@ -187,8 +227,52 @@ impl Agree {
     pub fn see(&mut self, group: u32, key: Key, second: u32, place: PlaceId, sighting: Sighting) {
         self.forget_before(second.saturating_sub(limits::AGREE_HORIZON_S));
         let id = (group, key);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let mut known = entry.seen.iter_mut();
+            let known = known.find(|seen| seen.digest == sighting.digest && seen.place == place);
+            if let Some(seen) = known {
+                return seen.add(sighting);
+            }
+            if entry.has_too_many_for(sighting.digest) {
+                // Proven wrong already; only the count matters.
+                let counts = self.settled.entry((place, second)).or_default();
+                counts.mismatched = counts.mismatched.saturating_add(sighting.rows);
+                return;
+            }
+        }
+        if !self.entries.contains_key(&id) && self.gone.contains(&trace(&id)) {
+            self.late = self.late.saturating_add(sighting.rows);
+            return self.leave_unverified(second, place, sighting);
+        }
+        if group == NO_GROUP || place == NOWHERE || !self.has_room_for(&id) {
+            self.evicted = self.evicted.saturating_add(sighting.rows);
+            return self.leave_unverified(second, place, sighting);
+        }
+        self.remember(id, second, place, sighting);
+    }
+
+    /// Whether there is room for one more content under a key, once older ones have gone.
+    fn has_room_for(&mut self, id: &(u32, Key)) -> bool {
+        loop {
+            let known = self.entries.contains_key(id);
+            let entry = if known { 0 } else { entry_bytes(&id.1) };
+            if self.bytes + entry + size_of::<Seen>() <= self.bytes_max {
+                return true;
+            }
+            if !self.evict() {
+                return false;
+            }
+        }
+    }
+
+    fn leave_unverified(&mut self, second: u32, place: PlaceId, sighting: Sighting) {
+        let counts = self.settled.entry((place, second)).or_default();
+        counts.unverified = counts.unverified.saturating_add(sighting.rows);
+    }
+
+    fn remember(&mut self, id: (u32, Key), second: u32, place: PlaceId, sighting: Sighting) {
         if !self.entries.contains_key(&id) {
-            self.bytes += ENTRY_BYTES + key_bytes(&id.1);
+            self.bytes += entry_bytes(&id.1);
             if id.1 != Key::Stream {
                 self.queue.push_back(id.clone());
             }
@@ -197,28 +281,16 @@ impl Agree {
             second,
             seen: Vec::new(),
         });
-        let known = entry
+        let contradicts = entry.seen.iter().all(|seen| seen.digest != sighting.digest);
+        let was_alone = entry
             .seen
-            .iter_mut()
-            .find(|seen| seen.digest == sighting.digest && seen.place == place);
-        if let Some(seen) = known {
-            seen.add(sighting);
-        } else if entry.seen.len() >= limits::MAX_DIGESTS_PER_KEY {
-            // Proven wrong already; only the count matters.
-            self.settled.entry((place, second)).or_default().mismatched += sighting.rows;
-        } else {
-            let contradicts = entry.seen.iter().all(|seen| seen.digest != sighting.digest);
-            let was_alone = entry
-                .seen
-                .iter()
-                .all(|seen| seen.digest == entry.seen[0].digest);
-            if contradicts && was_alone && !entry.seen.is_empty() {
-                self.disagreeing += 1;
-            }
-            entry.seen.push(Seen::new(place, sighting));
-            self.bytes += size_of::<Seen>();
+            .iter()
+            .all(|seen| seen.digest == entry.seen[0].digest);
+        if contradicts && was_alone && !entry.seen.is_empty() {
+            self.disagreeing += 1;
         }
-        while self.bytes > self.bytes_max && self.evict() {}
+        entry.seen.push(Seen::new(place, sighting));
+        self.bytes += size_of::<Seen>();
     }
 
     /// Keys that were seen with more than one content so far.
@@ -226,14 +298,20 @@ impl Agree {
         self.disagreeing
     }
 
-    /// Rows that had to be settled before anyone else could see them.
+    /// Rows that came after their key was settled.
+    pub fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// Rows that had to be settled before anyone else could see them, or for which there was no room at all.
     pub fn evicted(&self) -> u64 {
         self.evicted
     }
 
     /// The place of an id.
     pub fn place_of(&self, id: PlaceId) -> &Place {
-        &self.places[usize::try_from(id).expect("a place's number fits")]
+        let place = usize::try_from(id).ok().and_then(|id| self.places.get(id));
+        place.unwrap_or(&self.nowhere)
     }
 
     /// Takes what was settled since the last call.
@@ -324,7 +402,16 @@ impl Agree {
         if let Some(id) = self.queue.pop_front()
             && let Some(entry) = self.entries.remove(&id)
         {
-            self.bytes -= ENTRY_BYTES + key_bytes(&id.1) + entry.seen.len() * size_of::<Seen>();
+            self.bytes -= entry_bytes(&id.1) + entry.seen.len() * size_of::<Seen>();
+            let trace = trace(&id);
+            if self.gone.insert(trace) {
+                self.gone_queue.push_back(trace);
+            }
+            if self.gone_queue.len() > limits::MAX_SETTLED_KEYS
+                && let Some(oldest) = self.gone_queue.pop_front()
+            {
+                self.gone.remove(&oldest);
+            }
             self.settle(id, entry, because);
         }
     }
@@ -334,23 +421,37 @@ impl Agree {
         let majority = majority(&entry.seen);
         for seen in &entry.seen {
             let counts = self.settled.entry((seen.place, entry.second)).or_default();
-            match majority {
-                _ if sessions < 2 && because == Because::Over => counts.unwitnessed += seen.rows,
+            let count = match majority {
+                _ if sessions < 2 && because == Because::Over => &mut counts.unwitnessed,
                 _ if sessions < 2 => {
-                    counts.unverified += seen.rows;
-                    self.evicted += seen.rows;
+                    self.evicted = self.evicted.saturating_add(seen.rows);
+                    &mut counts.unverified
                 }
-                Some(digest) if digest == seen.digest => counts.verified += seen.rows,
-                _ => counts.mismatched += seen.rows,
-            }
+                Some(digest) if digest == seen.digest => &mut counts.verified,
+                _ => &mut counts.mismatched,
+            };
+            *count = count.saturating_add(seen.rows);
         }
         let disagree = entry
             .seen
             .iter()
             .any(|seen| seen.digest != entry.seen[0].digest);
         if disagree && self.disagreements.len() < limits::MAX_DISAGREEMENTS {
-            self.disagreements.push((group, key, entry.seen));
+            let mut seen = entry.seen;
+            seen.truncate(MAX_EVIDENCE_SEEN);
+            self.disagreements.push((group, key, seen));
         }
+    }
+}
+
+impl Entry {
+    /// Whether this content would be one more than is remembered. The same content at another place is not.
+    fn has_too_many_for(&self, digest: u128) -> bool {
+        if self.seen.len() < limits::MAX_DIGESTS_PER_KEY {
+            return false;
+        }
+        let digests: BTreeSet<u128> = self.seen.iter().map(|seen| seen.digest).collect();
+        !digests.contains(&digest) && digests.len() >= limits::MAX_DIGESTS_PER_KEY
     }
 }
 
@@ -405,10 +506,11 @@ fn majority(seen: &[Seen]) -> Option<u128> {
     }
 }
 
-fn key_bytes(key: &Key) -> usize {
+/// What an entry takes without its contents.
+fn entry_bytes(key: &Key) -> usize {
     match key {
-        Key::Text(text) => 3 * text.len(),
-        Key::Number(_) | Key::Stream => 0,
+        Key::Text(text) => ENTRY_BYTES + 3 * text.len(),
+        Key::Number(_) | Key::Stream => ENTRY_BYTES,
     }
 }
 

@@ -169,6 +169,80 @@ fn rows_are_settled_when_the_horizon_has_passed() {
     assert_eq!(total(&mut agree), counts(0, 0, 1));
 }
 
+fn one(digest: u128) -> Sighting {
+    Sighting {
+        digest,
+        sessions: 1,
+        rows: 1,
+        witness: 0,
+        agent: 0,
+    }
+}
+
+#[test]
+fn equal_rows_at_many_places_are_not_mismatched() {
+    let mut agree = Agree::default();
+    let group = agree.group("g");
+    for site in 0..2 * limits::MAX_DIGESTS_PER_KEY {
+        let here = agree.place(&place(&site.to_string()));
+        agree.see(group, Key::Number(1), 0, here, one(5));
+    }
+    // Other contents are bounded all the same.
+    let here = agree.place(&place("haifa"));
+    for digest in 0..200 {
+        agree.see(group, Key::Number(2), 0, here, one(digest));
+    }
+    agree.finish();
+    assert_eq!(total(&mut agree), counts(128, 200, 0));
+}
+
+#[test]
+fn a_row_that_comes_after_its_key_was_settled_is_unverified() {
+    let mut agree = Agree::default();
+    let (group, here) = (agree.group("g"), agree.place(&place("haifa")));
+    let later = limits::AGREE_HORIZON_S + 1;
+    agree.see(group, Key::Number(1), 0, here, one(5));
+    // Both agree with the first one, which nobody remembers; they must not be right among themselves either.
+    agree.see(group, Key::Number(1), later, here, one(5));
+    agree.see(group, Key::Number(1), later, here, one(5));
+    agree.see(group, Key::Number(2), later, here, one(5));
+    agree.finish();
+    let expect = Counts {
+        unverified: 2,
+        ..counts(0, 0, 2)
+    };
+    assert_eq!((total(&mut agree), agree.late()), (expect, 2));
+}
+
+#[test]
+fn hostile_groups_places_and_streams_take_no_more_than_their_memory() {
+    const MOST: usize = 64 * 1024;
+    let mut agree = Agree::new(MOST);
+    let here = agree.place(&place("haifa"));
+    for number in 0..2_000 {
+        let group = agree.group(&format!("group {number}"));
+        agree.see(group, Key::Stream, 0, here, one(5));
+    }
+    // Streams are never settled early, so contents of one at many places must not grow without end either.
+    let group = agree.group("group 0");
+    for site in 0..2 * limits::MAX_PLACES {
+        let there = agree.place(&place(&site.to_string()));
+        agree.see(group, Key::Stream, 0, there, one(5));
+    }
+    assert!(agree.bytes <= MOST, "{}", agree.bytes);
+    assert!(agree.places.len() <= limits::MAX_PLACES);
+    assert!(agree.groups.len() < 200, "{}", agree.groups.len());
+    agree.finish();
+    let all = total(&mut agree);
+    let rows = 2_000 + 2 * u64::try_from(limits::MAX_PLACES).unwrap();
+    assert_eq!(
+        all.unverified + all.unwitnessed + all.verified,
+        rows,
+        "{all:?}"
+    );
+    assert_eq!(all.unverified, agree.evicted());
+}
+
 #[test]
 fn when_memory_is_short_lonely_rows_are_unverified_and_counted() {
     let mut agree = Agree::new(64 * 1024);

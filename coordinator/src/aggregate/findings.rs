@@ -78,7 +78,7 @@ impl Findings {
             .values()
             .filter(|finding| finding.code == code)
             .map(|finding| finding.count)
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 
     /// The worst and most frequent first.

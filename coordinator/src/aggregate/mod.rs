@@ -1,4 +1,5 @@
 //! Merging: batches of all agents become the totals, windows, rows and findings of one run, each exactly once.
+mod activity;
 mod aggregator;
 pub mod agree;
 mod findings;

@@ -3,11 +3,12 @@ use super::aggregator::Aggregator;
 use super::totals::{Span, Summary, to_f64};
 use super::windows::{Cell, Frozen};
 use crate::report::model::{
-    Distribution, Labels, MetricKind, MetricRow, Percentiles, Series, Sessions, Stage,
-    StageDuration, WindowCell, WindowSeries, Windows,
+    Distribution, Labels, MetricKind, MetricRow, Percentiles, Series, Stage, StageDuration,
+    WindowCell, WindowSeries, Windows,
 };
+use crate::verdict::ledger::Entry;
 use std::collections::BTreeMap;
-use testmesh_shared::metric::{Histogram, Kind, MetricId, SeriesId, SeriesKey};
+use testmesh_shared::metric::{Histogram, Kind, MetricId, SeriesId, SeriesKey, Unit};
 
 /// Buckets of one distribution: as many as a plot has columns.
 const MAX_BUCKETS: usize = 200;
@@ -34,7 +35,7 @@ type Groups = BTreeMap<(MetricId, Labels), Vec<SeriesId>>;
 
 impl Rollup {
     /// Rolls an aggregate up.
-    pub fn of(aggregator: &Aggregator, ledger: &[(String, Sessions)]) -> Self {
+    pub fn of(aggregator: &Aggregator, ledger: &[Entry]) -> Self {
         let per_site = aggregator.groups(&[]);
         let over_sites = aggregator.groups(&["site"]);
         let mut metrics = ledger_rows(ledger);
@@ -161,7 +162,8 @@ impl Aggregator {
             if let (Some(value), Some(Summary::Counter(count))) =
                 (key.label(label), self.totals.summary(&[id], Span::All))
             {
-                *counts.entry(value.to_owned()).or_default() += count;
+                let sum: &mut u64 = counts.entry(value.to_owned()).or_default();
+                *sum = sum.saturating_add(count);
             }
         }
         counts
@@ -201,7 +203,8 @@ impl Aggregator {
         let mut windows: BTreeMap<u32, u64> = BTreeMap::new();
         for (at, cell) in ids.iter().flat_map(|id| self.windows.of(*id)) {
             if let Cell::Counter(count) = cell {
-                *windows.entry(at).or_default() += count;
+                let sum = windows.entry(at).or_default();
+                *sum = sum.saturating_add(*count);
             }
         }
         let resolution = self.windows.resolution();
@@ -262,7 +265,8 @@ impl Aggregator {
         let per_bucket = full.len().div_ceil(MAX_BUCKETS).max(1);
         let merged = full.chunks(per_bucket).map(|chunk| {
             let upper = chunk.last().map_or(0, |(upper, _)| *upper);
-            (nanos(upper), chunk.iter().map(|(_, count)| count).sum())
+            let counts = chunk.iter().map(|(_, count)| *count);
+            (nanos(upper), counts.fold(0, u64::saturating_add))
         });
         Some(Distribution {
             metric: metric.name().to_owned(),
@@ -377,7 +381,7 @@ fn empty_row(metric: MetricId, labels: Labels) -> MetricRow {
     MetricRow {
         name: line.name.to_owned(),
         kind: metric_kind(line.kind),
-        unit: line.unit.to_string(),
+        unit: unit_name(line.unit).to_owned(),
         labels,
         count: 0,
         sum: None,
@@ -388,22 +392,37 @@ fn empty_row(metric: MetricId, labels: Labels) -> MetricRow {
     }
 }
 
-/// What the ledger alone knows, as rows like all others.
-fn ledger_rows(ledger: &[(String, Sessions)]) -> Vec<MetricRow> {
-    let rows = ledger.iter().flat_map(|(scenario, sessions)| {
+/// The word of the report's contract.
+fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Seconds => "seconds",
+        Unit::Bytes => "bytes",
+        Unit::Count => "count",
+        Unit::Share => "ratio",
+    }
+}
+
+/// What the ledger alone knows, as rows like all others. Of these, only lost sessions have a site.
+fn ledger_rows(ledger: &[Entry]) -> Vec<MetricRow> {
+    let rows = ledger.iter().flat_map(|entry| {
+        let sessions = entry.sessions;
         let known = [
-            (MetricId::SessionsPlanned, sessions.planned),
-            (MetricId::SessionsUnstarted, sessions.unstarted),
-            (MetricId::SessionsLost, sessions.lost),
+            (MetricId::SessionsPlanned, None, sessions.planned),
+            (MetricId::SessionsUnstarted, None, sessions.unstarted),
+            (MetricId::SessionsLost, None, sessions.lost),
         ];
-        let row = |(metric, count)| MetricRow {
-            count,
-            ..empty_row(
-                metric,
-                Labels::from([("scenario".to_owned(), scenario.clone())]),
-            )
+        let by_site = entry.lost_by_site.iter();
+        let by_site = by_site.map(|(site, lost)| (MetricId::SessionsLost, Some(site), *lost));
+        let row = |(metric, site, count): (_, Option<&String>, _)| {
+            let site = site.map(|site| ("site".to_owned(), site.clone()));
+            let scenario = ("scenario".to_owned(), entry.scenario.clone());
+            let labels = site.into_iter().chain([scenario]).collect();
+            MetricRow {
+                count,
+                ..empty_row(metric, labels)
+            }
         };
-        known.map(row)
+        known.into_iter().chain(by_site).map(row)
     });
     rows.collect()
 }

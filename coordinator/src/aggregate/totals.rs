@@ -121,6 +121,15 @@ impl Selector {
             .all(|matcher| (matcher.value == scenario) == matcher.equal)
     }
 
+    /// The same for a site.
+    pub fn takes_site(&self, site: &str) -> bool {
+        let mut on_site = self
+            .matchers
+            .iter()
+            .filter(|matcher| matcher.label == "site");
+        on_site.all(|matcher| (matcher.value == site) == matcher.equal)
+    }
+
     /// The seconds that count unless a matcher on `phase` says otherwise.
     pub fn span_or(&self, default: Span) -> Span {
         match self.span {

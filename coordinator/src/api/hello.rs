@@ -187,6 +187,7 @@ mod tests {
     fn vitals_are_numbers() {
         let heartbeat = v1::Heartbeat {
             cpu: f64::NAN,
+            clock_uncertainty_ns: u64::MAX,
             ..v1::Heartbeat::default()
         };
         assert_eq!(vitals(&heartbeat), Vitals::default());

@@ -193,32 +193,31 @@ impl Link {
 
     /// Hands a message to the run. An agent that waits because the run is busy is not silent.
     async fn pass(&self, message: AgentInput, id: MemberId, assignment: Assignment) {
-        let permit = loop {
-            match timeout(limits::HEARTBEAT, assignment.inbox.reserve()).await {
-                Ok(permit) => break permit,
-                Err(_) => self.parts.registry.heard(id, None).await,
-            }
-        };
+        let agent = assignment.agent;
+        let sending = assignment.inbox.send(FromAgent { agent, message });
+        tokio::pin!(sending);
         // A run that is over needs no messages.
-        if let Ok(permit) = permit {
-            permit.send(FromAgent {
-                agent: assignment.agent,
-                message,
-            });
+        while timeout(limits::HEARTBEAT, &mut sending).await.is_err() {
+            self.parts.registry.heard(id, None).await;
         }
     }
 
     /// A message of a run that this agent does not serve any more. Measurements are taken off its hands, and told.
     fn late(&self, run: &str, input: AgentInput) {
-        if let AgentInput::Batch(batch) = input {
-            telemetry::late_batch("", run);
-            let ack = v1::Ack {
-                run: batch.run,
-                epoch: batch.epoch,
-                seq: batch.seq,
-            };
-            let _ = self.outbound.try_send(message(Kind::Ack(ack)));
-        }
+        let answer = match input {
+            AgentInput::Batch(batch) => {
+                telemetry::late_batch("", run);
+                Kind::Ack(v1::Ack {
+                    run: batch.run,
+                    epoch: batch.epoch,
+                    seq: batch.seq,
+                })
+            }
+            // It has nothing left to do there, and was told to forget the run while its link was broken.
+            AgentInput::Drained(drained) => Kind::Release(v1::Release { run: drained.run }),
+            _ => return,
+        };
+        let _ = self.outbound.try_send(message(answer));
     }
 
     fn answer(&self, probe: v1::ClockProbe) {

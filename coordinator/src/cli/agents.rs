@@ -61,14 +61,20 @@ fn table(agents: &[AgentSummary]) -> String {
             format::count(agent.runs.len() as u64),
             format::percent(agent.cpu),
             format::bytes(format::as_f64(agent.memory)),
-            format!(
-                "{} ± {}",
-                format::seconds(nanoseconds(agent.clock_offset_ns)),
-                format::seconds(format::as_f64(agent.clock_uncertainty_ns) / 1e9)
+            format::clock(
+                clock(agent).map(|known| known.0),
+                clock(agent).map(|known| known.1),
             ),
         ]);
     }
     table.render(0)
+}
+
+/// Offset and uncertainty of an agent's clock in seconds, unless it does not know them.
+fn clock(agent: &AgentSummary) -> Option<(f64, f64)> {
+    const HOPELESS: f64 = 3_600.0;
+    let uncertainty = format::as_f64(agent.clock_uncertainty_ns) / 1e9;
+    (uncertainty < HOPELESS).then(|| (nanoseconds(agent.clock_offset_ns), uncertainty))
 }
 
 fn as_json(agent: &AgentSummary) -> serde_json::Value {
@@ -82,8 +88,8 @@ fn as_json(agent: &AgentSummary) -> serde_json::Value {
         "runs": agent.runs,
         "cpu": agent.cpu,
         "memory": agent.memory,
-        "clock_offset": nanoseconds(agent.clock_offset_ns),
-        "clock_uncertainty": format::as_f64(agent.clock_uncertainty_ns) / 1e9,
+        "clock_offset": clock(agent).map(|known| known.0),
+        "clock_uncertainty": clock(agent).map(|known| known.1),
         "connected": nanoseconds(agent.connected_ns),
     })
 }

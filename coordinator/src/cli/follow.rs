@@ -14,14 +14,17 @@ use tonic::{Status, Streaming};
 const RESUMES: u32 = 5;
 /// Between two of them.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
-/// After the second Ctrl-C: time for a coordinator to end the run before we leave it alone.
-const ABORT_GRACE: Duration = Duration::from_secs(30);
+/// Beyond the run's own bound: time for the coordinator to judge it and to render its report.
+const REPORT_GRACE: Duration = Duration::from_secs(30);
 
 /// What Ctrl-C does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnSignal {
-    /// The first drains the run, the second aborts it.
-    StopRun,
+    /// The first drains the run, the second aborts it, and the third leaves it alone.
+    StopRun {
+        /// From the abort until the run is sealed, whatever its agents do.
+        within: Duration,
+    },
     /// The watching ends, the run does not.
     Leave,
 }
@@ -35,6 +38,7 @@ enum Turn {
     Event(Result<Option<RunEvent>, Status>),
     FirstSignal,
     SecondSignal,
+    ThirdSignal,
     GaveUp,
 }
 
@@ -50,7 +54,7 @@ enum Asked {
 ///
 /// # Errors
 /// [`CliError::LostCoordinator`] if the coordinator stays away; [`CliError::Stopped`] if the user left, or if an aborted run
-/// does not end.
+/// does not end within its own bound.
 pub(super) async fn follow(
     client: &mut Client,
     run: &str,
@@ -64,11 +68,14 @@ pub(super) async fn follow(
     let mut asked = Asked::Never;
     let give_up = tokio::time::sleep(Duration::ZERO);
     tokio::pin!(give_up);
+    let third = another_signal();
+    tokio::pin!(third);
     loop {
         let turn = tokio::select! {
             event = events.message() => Turn::Event(event),
             () = shutdown.draining(), if asked == Asked::Never => Turn::FirstSignal,
             () = shutdown.aborting(), if asked == Asked::Once => Turn::SecondSignal,
+            () = &mut third, if asked == Asked::Twice => Turn::ThirdSignal,
             () = &mut give_up, if asked == Asked::Twice => Turn::GaveUp,
         };
         match turn {
@@ -91,14 +98,38 @@ pub(super) async fn follow(
             }
             Turn::SecondSignal => {
                 asked = Asked::Twice;
-                give_up
-                    .as_mut()
-                    .reset(tokio::time::Instant::now() + ABORT_GRACE);
-                view.say("aborting");
+                let OnSignal::StopRun { within } = on_signal else {
+                    return Err(CliError::Stopped);
+                };
+                let within = within + REPORT_GRACE;
+                give_up.as_mut().reset(tokio::time::Instant::now() + within);
+                view.say(&format!(
+                    "aborting: cleanup still runs, and the report may take up to {} s; Ctrl-C again leaves at once",
+                    within.as_secs()
+                ));
                 client.stop(run, true).await?;
             }
-            Turn::GaveUp => return Err(CliError::Stopped),
+            Turn::ThirdSignal | Turn::GaveUp => return Err(CliError::Stopped),
         }
+    }
+}
+
+/// The next Ctrl-C, or whatever else ends processes, from now on: those before were told by the shutdown.
+async fn another_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    // Without a handler there is nothing to wait for.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -172,11 +203,16 @@ pub(super) async fn follow_to_verdict(
     let mut view = View::new(output, plan);
     let ended = follow(client, run, &mut view, shutdown, OnSignal::Leave).await?;
     drop(view);
-    let reasons: Vec<_> = ended.reasons.iter().map(|reason| clean(reason)).collect();
-    let mut line = format!("{} (exit code {})", clean(&ended.verdict), ended.exit_code);
-    if !reasons.is_empty() {
-        line = format!("{line}: {}", reasons.join("; "));
-    }
-    output.text(&line)?;
+    output.text(&verdict_line(&ended))?;
     Ok(ended)
+}
+
+/// How a run ended, for whoever has no report of it.
+pub(super) fn verdict_line(ended: &RunEnded) -> String {
+    let reasons: Vec<_> = ended.reasons.iter().map(|reason| clean(reason)).collect();
+    let line = format!("{} (exit code {})", clean(&ended.verdict), ended.exit_code);
+    if reasons.is_empty() {
+        return line;
+    }
+    format!("{line}: {}", reasons.join("; "))
 }

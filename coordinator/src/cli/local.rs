@@ -110,6 +110,12 @@ impl LocalMesh {
         self.agents
     }
 
+    /// Ends everything at once, and waits for nothing.
+    pub(super) fn abandon(self) {
+        self.agents_shutdown.abort();
+        self.coordinator_shutdown.abort();
+    }
+
     /// Lets the agents leave, then ends the coordinator.
     ///
     /// # Errors

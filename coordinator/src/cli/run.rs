@@ -6,12 +6,17 @@ use super::args::Run;
 use super::client::{Client, Order};
 use super::error::CliError;
 use super::execute::Scene;
-use super::follow::{OnSignal, follow};
+use super::follow::{OnSignal, follow, verdict_line};
 use super::local::LocalMesh;
+use super::output::Output;
 use super::package::Package;
 use super::progress::View;
+use super::report_files::Files;
 use super::testbed::LocalTestbed;
 use super::{report_files, submit};
+use crate::run::Terms;
+use std::path::Path;
+use testmesh_proto::v1::RunEnded;
 use testmesh_shared::exit_code::ExitCode;
 
 /// Runs the command.
@@ -44,6 +49,11 @@ async fn on_mesh(run: &Run, package: &Package, scene: &Scene<'_>) -> Result<Exit
     let Some(url) = &run.coordinator else {
         let mesh = LocalMesh::start(package.plan(), run.agents.unwrap_or(1), scene).await?;
         let result = on_coordinator(&mesh.url(), Some(mesh.agents()), run, package, scene).await;
+        if matches!(result, Err(CliError::Stopped)) {
+            // Whoever leaves now does not wait for agents to say farewell.
+            mesh.abandon();
+            return result;
+        }
         let ended = mesh.stop().await;
         return result.and_then(|code| ended.map(|()| code));
     };
@@ -72,26 +82,73 @@ async fn on_coordinator(
         &id,
         &mut view,
         scene.shutdown,
-        OnSignal::StopRun,
+        OnSignal::StopRun {
+            within: Terms::of(package.plan()).longest_abort(),
+        },
     )
     .await?;
     drop(view);
-    let files = report_files::fetch(&mut client, &id).await?;
     let directory = run
         .out
         .clone()
         .unwrap_or_else(|| report_files::default_directory(&id));
-    let written = report_files::write(&files, &directory);
-    let report = report_files::read(&files, &id)?;
-    report_files::print(
-        &report,
-        written.is_ok().then_some(directory.as_path()),
-        output,
-    )?;
-    // A verdict that was reached is not lost to a full disk, but a pipeline that waits for the files must know.
-    written?;
+    let files = report_files::fetch(&mut client, &id).await;
+    sum_up(files, &id, &directory, &ended, output)?;
     if ended.exit_code == i32::from(ExitCode::NotEnoughAgents.code()) {
         output.hint(&CliError::NotEnoughAgents(String::new()));
     }
     Ok(ExitCode::from_code(ended.exit_code).unwrap_or(ExitCode::Unexpected))
+}
+
+/// Writes the report and prints its summary. A run has a verdict even if nobody can read its report: then the coordinator's
+/// own word is the last line.
+fn sum_up(
+    files: Result<Files, CliError>,
+    id: &str,
+    directory: &Path,
+    ended: &RunEnded,
+    output: &Output,
+) -> Result<(), CliError> {
+    let written = files.and_then(|files| {
+        let written = report_files::write(&files, directory);
+        report_files::read(&files, id).map(|report| (report, written))
+    });
+    match written {
+        Ok((report, written)) => {
+            let place = written.is_ok().then_some(directory);
+            report_files::print(&report, place, output)?;
+            // A verdict that was reached is not lost to a full disk, but a pipeline that waits for the files must know.
+            written
+        }
+        Err(error) => {
+            output.error(&error);
+            output.text(&verdict_line(ended))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_without_a_report_still_has_its_verdict() {
+        let ended = RunEnded {
+            verdict: "failed".into(),
+            exit_code: 100,
+            reasons: vec!["rows_missing: 3 rows never came".into()],
+        };
+        let line = "failed (exit code 100): rows_missing: 3 rows never came";
+        assert_eq!(verdict_line(&ended), line);
+        let directory = tempfile::tempdir().unwrap();
+        let lost = CliError::Refused {
+            operation: "fetch the report",
+            message: "it is gone".into(),
+            hint: None,
+        };
+        for files in [Ok(Files::new()), Err(lost)] {
+            let told = sum_up(files, "r1", directory.path(), &ended, &Output::detect());
+            assert!(told.is_ok(), "{told:?}");
+        }
+    }
 }

@@ -549,13 +549,10 @@ impl Registry {
         self.changed();
     }
 
-    fn list(&mut self) -> Vec<AgentReport> {
+    fn list(&self) -> Vec<AgentReport> {
         let now = Instant::now();
-        let terms = self.terms;
-        let here = self.members.values_mut().map(|member| {
-            let liveness = member.lease.check(now, terms);
-            report(member, liveness)
-        });
+        let here = self.members.values();
+        let here = here.map(|member| report(member, member.lease.look(now, self.terms)));
         let mut all: Vec<_> = here.collect();
         all.extend(self.departed.iter().cloned());
         all.sort_by(|a, b| (&a.site, &a.id).cmp(&(&b.site, &b.id)));

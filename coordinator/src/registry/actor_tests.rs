@@ -1,7 +1,7 @@
 //! The registry under paused time.
 use super::*;
 use crate::registry::lease::Terms;
-use crate::run::FromAgent;
+use crate::run::Messages;
 use crate::scheduler::ScenarioNeed;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,19 @@ const TERMS: Terms = Terms {
 struct World {
     registry: RegistryHandle,
     inbox: Inbox,
-    _messages: mpsc::Receiver<FromAgent>,
+    _messages: Messages,
+}
+
+fn hello(agent: &str, epoch: u64) -> Hello {
+    Hello {
+        agent: agent.parse().unwrap(),
+        epoch: Epoch::new(epoch),
+        site: Site::local(),
+        labels: BTreeMap::new(),
+        version: "0.1.0".into(),
+        drivers: BTreeSet::new(),
+        runtimes: 1,
+    }
 }
 
 impl World {
@@ -24,7 +36,7 @@ impl World {
         let tasks = Tasks::new(Shutdown::new());
         let (registry, handle) = Registry::new(TERMS);
         tasks.spawn("registry", registry.run(tasks.shutdown().clone()));
-        let (inbox, messages) = mpsc::channel(8);
+        let (inbox, messages) = Inbox::new(8, 8);
         Self {
             registry: handle,
             inbox,
@@ -41,17 +53,9 @@ impl World {
         agent: &str,
         epoch: u64,
     ) -> Result<(Membership, mpsc::Receiver<Outgoing>), JoinError> {
-        let hello = Hello {
-            agent: agent.parse().unwrap(),
-            epoch: Epoch::new(epoch),
-            site: Site::local(),
-            labels: BTreeMap::new(),
-            version: "0.1.0".into(),
-            drivers: BTreeSet::new(),
-            runtimes: 1,
-        };
         let (outbound, messages) = mpsc::channel(8);
-        Ok((self.registry.join(hello, outbound).await?, messages))
+        let joined = self.registry.join(hello(agent, epoch), outbound).await?;
+        Ok((joined, messages))
     }
 
     async fn reserve(&self, run: &str, wanted: u32) -> Result<Reservation, ReserveError> {
@@ -92,6 +96,21 @@ async fn names_are_unique_while_their_links_live() {
     assert_eq!(world.listed().await, "a lost -");
     let _second = world.join("a").await.unwrap();
     assert_eq!(world.listed().await, "a alive -");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_a_list_shows_as_lost_is_removed_all_the_same() {
+    let (mut registry, _handle) = Registry::new(TERMS);
+    let (outbound, _messages) = mpsc::channel(8);
+    let membership = registry.join(hello("a", 1), outbound).unwrap();
+    // A list asks at the very moment at which the lease is over, before the registry has looked itself.
+    tokio::time::advance(TERMS.lost_after).await;
+    assert_eq!(registry.list()[0].liveness, Liveness::Lost);
+    let lease = registry.members[&membership.id].lease;
+    let due = lease.next_change(Instant::now(), TERMS);
+    assert_eq!(due, Some(Instant::now()), "nothing would wake the registry");
+    registry.check_leases();
+    assert!(registry.members.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

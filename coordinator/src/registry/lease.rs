@@ -69,9 +69,15 @@ impl Lease {
 
     /// What is believed at `now`. A lease seen as lost stays lost.
     pub fn check(&mut self, now: Instant, terms: Terms) -> Liveness {
+        let liveness = self.look(now, terms);
+        self.over |= liveness == Liveness::Lost;
+        liveness
+    }
+
+    /// The same for whoever only wants to know: what follows from a loss is for [`Lease::check`] to begin.
+    pub fn look(&self, now: Instant, terms: Terms) -> Liveness {
         let silence = now.saturating_duration_since(self.heard);
         if self.over || silence >= terms.lost_after {
-            self.over = true;
             Liveness::Lost
         } else if silence >= terms.suspect_after {
             Liveness::Suspect
@@ -136,6 +142,15 @@ mod tests {
         lease.renew(at(16));
         assert_eq!(lease.check(at(16), TERMS), Liveness::Lost);
         assert_eq!(lease.next_change(at(16), TERMS), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looking_at_a_lease_does_not_end_it() {
+        let start = Instant::now();
+        let at = |s: u64| start + Duration::from_secs(s);
+        let lease = Lease::new(start);
+        assert_eq!(lease.look(at(11), TERMS), Liveness::Lost);
+        assert_eq!(lease.next_change(at(11), TERMS), Some(at(10)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@ use super::actor::MemberId;
 use super::lease::Liveness;
 use crate::run::{AgentIndex, Inbox};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use testmesh_proto::v1::CoordinatorMessage;
 use testmesh_shared::id::{AgentId, Epoch, RunId, Site};
 use tokio::sync::{mpsc, watch};
@@ -28,16 +29,38 @@ pub struct Hello {
 }
 
 /// What an agent says of itself with each heartbeat.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Vitals {
     /// Share of its CPU quota, 0 to 1.
     pub cpu: f64,
     /// Resident set, in bytes.
     pub memory: u64,
-    /// Coordinator time minus agent time, in nanoseconds.
+    /// Coordinator time minus agent time, in nanoseconds; means nothing while the uncertainty is unknown.
     pub clock_offset_ns: i64,
-    /// Half the width of the offset's interval, in nanoseconds.
+    /// Half the width of the offset's interval, in nanoseconds; see [`Vitals::clock`].
     pub clock_uncertainty_ns: u64,
+}
+
+impl Default for Vitals {
+    /// Of an agent that has not said anything: its clock is unknown, which is not the same as perfect.
+    fn default() -> Self {
+        Self {
+            cpu: 0.0,
+            memory: 0,
+            clock_offset_ns: 0,
+            clock_uncertainty_ns: u64::MAX,
+        }
+    }
+}
+
+impl Vitals {
+    /// Offset in nanoseconds and uncertainty of the agent's clock; none from one that has not heard an answer to its
+    /// probes yet.
+    pub fn clock(&self) -> Option<(i64, Duration)> {
+        const HOPELESS: Duration = Duration::from_hours(1);
+        let uncertainty = Duration::from_nanos(self.clock_uncertainty_ns);
+        (uncertainty < HOPELESS).then_some((self.clock_offset_ns, uncertainty))
+    }
 }
 
 /// A message to an agent, or the end of its link.

@@ -157,6 +157,14 @@ fn significant(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// The offset of a clock with its bounds, in seconds: `120 µs ± 340 µs`, or that nobody knows it.
+pub fn clock(offset: Option<f64>, uncertainty: Option<f64>) -> String {
+    match (offset, uncertainty) {
+        (Some(offset), Some(by)) => format!("{} ± {}", seconds(offset), seconds(by)),
+        _ => "unknown".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{bytes, count, number, percent, seconds, shorten};

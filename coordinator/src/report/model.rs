@@ -360,10 +360,10 @@ pub struct Agent {
     pub status: String,
     /// Sessions that it is known to have started.
     pub sessions: u64,
-    /// Coordinator time minus agent time.
-    pub clock_offset: f64,
-    /// Half the width of the offset's interval.
-    pub clock_uncertainty: f64,
+    /// Coordinator time minus agent time; null if the agent never knew.
+    pub clock_offset: Option<f64>,
+    /// Half the width of the offset's interval; null if the agent never knew.
+    pub clock_uncertainty: Option<f64>,
     /// The greatest share of its CPU quota.
     pub cpu_max: f64,
     /// The greatest resident set, in bytes.

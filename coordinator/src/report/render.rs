@@ -63,6 +63,16 @@ pub enum RenderError {
     Windows(#[source] windows::WindowsError),
 }
 
+/// Renders every file of [`FILES`], in that order, each for itself: one that fails costs no other.
+pub fn each<'a>(
+    report: &'a Report,
+    extras: &'a Extras,
+) -> impl Iterator<Item = (&'static str, Result<Vec<u8>, RenderError>)> + 'a {
+    RENDERERS
+        .iter()
+        .map(move |(name, render)| (*name, render(report, extras)))
+}
+
 /// Renders every file of [`FILES`], in that order.
 ///
 /// # Errors
@@ -71,9 +81,8 @@ pub fn files(
     report: &Report,
     extras: &Extras,
 ) -> Result<Vec<(&'static str, Vec<u8>)>, RenderError> {
-    RENDERERS
-        .iter()
-        .map(|(name, render)| Ok((*name, render(report, extras)?)))
+    each(report, extras)
+        .map(|(name, rendered)| Ok((name, rendered?)))
         .collect()
 }
 

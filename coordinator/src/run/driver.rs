@@ -4,19 +4,20 @@
 //! inbox that links fill, the registry's roll, two timers. Channels out: messages to agents, the event log, the overview.
 //! Nothing is decided here: what a message means is [`RunState`]'s to say, what it measures is [`Aggregator`]'s.
 use super::event::{Action, AgentIndex, Event, Lifecycle, PlanAtFault};
-use super::inbox::{AgentInput, FromAgent};
+use super::inbox::{AgentInput, FromAgent, Messages};
 use super::log::EventLog;
-use super::roster::{Roster, Standing};
+use super::roster::{Change, Roster, Standing};
 use super::seal::Sealing;
 use super::state::RunState;
 use super::submission::{RunCommand, RunOverview, Submission};
 use crate::aggregate::Aggregator;
 use crate::limits;
 use crate::phase::Phases;
-use crate::registry::lease::Liveness;
-use crate::registry::{RegistryHandle, Reservation};
+use crate::registry::{RegistryHandle, Reservation, Vitals};
 use crate::report::model::{EventKind, Severity};
 use crate::telemetry;
+use crate::verdict::Process;
+use std::time::Duration;
 use testmesh_proto::v1::{self, coordinator_message::Kind};
 use testmesh_shared::clock::TimeAnchor;
 use testmesh_shared::shutdown::{Shutdown, Tasks};
@@ -49,7 +50,7 @@ pub struct Driver {
     pub(super) ended: Option<Instant>,
     pub(super) span: tracing::Span,
     commands: mpsc::Receiver<RunCommand>,
-    inbox: mpsc::Receiver<FromAgent>,
+    inbox: Messages,
     pub(super) saves: String,
     progress: Interval,
 }
@@ -73,7 +74,7 @@ impl Driver {
         log: EventLog,
         overview: watch::Sender<RunOverview>,
         commands: mpsc::Receiver<RunCommand>,
-        inbox: mpsc::Receiver<FromAgent>,
+        inbox: Messages,
     ) -> Self {
         let span = telemetry::run_span(&submission);
         let mut progress = tokio::time::interval(limits::PROGRESS_EVERY);
@@ -111,7 +112,7 @@ impl Driver {
                         mode: super::event::StopMode::Drain,
                     }]
                 }
-                Input::Command(command) => vec![self.obey(command)],
+                Input::Command(command) => self.obey(command),
                 Input::Message(message) => self.take(now, message).await,
                 Input::Roll => self.read_roll(),
                 Input::Deadline => vec![Event::Tick],
@@ -158,15 +159,15 @@ impl Driver {
         }
     }
 
-    fn obey(&mut self, command: RunCommand) -> Event {
+    fn obey(&mut self, command: RunCommand) -> Vec<Event> {
         match command {
-            RunCommand::Stop(mode) => Event::StopAsked { mode },
-            RunCommand::NotPlaced(message) => Event::NotPlaced { message },
+            RunCommand::Stop(mode) => vec![Event::StopAsked { mode }],
+            RunCommand::NotPlaced(message) => vec![Event::NotPlaced { message }],
             RunCommand::Placed(reservation) => self.placed(*reservation),
         }
     }
 
-    fn placed(&mut self, reservation: Reservation) -> Event {
+    fn placed(&mut self, reservation: Reservation) -> Vec<Event> {
         for reason in &reservation.schedule.reasons {
             tracing::info!(parent: &self.span, run = %self.submission.id, reason, "scheduled");
         }
@@ -176,11 +177,27 @@ impl Driver {
             .send_modify(|overview| overview.agents = u32::try_from(agents).unwrap_or(u32::MAX));
         self.aggregator
             .begin(&roster.names(), &self.submission.planned(agents));
+        let vitals: Vec<_> = roster.entries.iter().map(|entry| entry.vitals).collect();
         self.roster = Some(roster);
         for agent in 0..agents {
             self.tell_agent_event(agent, "connected");
         }
-        Event::Placed { agents }
+        // An agent that heard an answer to its probes before it was placed need not wait for its next heartbeat.
+        let clocks = vitals.into_iter().enumerate();
+        let clocks = clocks.map(|(agent, vitals)| self.clock_heard(agent, vitals));
+        [Event::Placed { agents }]
+            .into_iter()
+            .chain(clocks)
+            .collect()
+    }
+
+    /// Agents of a local run read the coordinator's own clock, whether they know that or not.
+    fn clock_heard(&self, agent: AgentIndex, vitals: Vitals) -> Event {
+        let uncertainty = match self.surroundings.sealing.process {
+            Process::Shared => vitals.clock().map_or(Duration::ZERO, |(_, by)| by).into(),
+            Process::Apart => vitals.clock().map(|(_, by)| by),
+        };
+        Event::ClockHeard { agent, uncertainty }
     }
 
     /// What a message of an agent means. One that makes no sense costs the agent its link, and nobody else anything.
@@ -188,20 +205,21 @@ impl Driver {
         let FromAgent { agent, message } = from;
         match message {
             AgentInput::Heartbeat(vitals) => {
-                let uncertainty = self
-                    .roster
-                    .as_mut()
-                    .and_then(|roster| roster.heard(agent, vitals));
-                uncertainty
-                    .map(|uncertainty| Event::ClockHeard { uncertainty })
-                    .into_iter()
-                    .collect()
+                if let Some(roster) = &mut self.roster {
+                    roster.heard(agent, vitals);
+                }
+                vec![self.clock_heard(agent, vitals)]
             }
             AgentInput::Refused(refused) => vec![refusal(agent, &self.name(agent), refused)],
             AgentInput::Armed => {
-                self.stand(agent, Standing::Armed);
+                // It says so again after each reconnect, however far it has come by then.
+                if self.standing(agent) == Some(Standing::Preparing) {
+                    self.stand(agent, Standing::Armed);
+                }
                 vec![Event::Armed { agent }]
             }
+            // A repetition, or an agent that nobody asked: what it saved must not become the run's.
+            AgentInput::SetUpDone(_) if !self.state.sets_up(agent) => Vec::new(),
             AgentInput::SetUpDone(done) => {
                 let mut error = (!done.error.is_empty()).then(|| bounded(done.error));
                 if done.saves.len() > limits::MAX_SAVES {
@@ -294,6 +312,11 @@ impl Driver {
         }
     }
 
+    fn standing(&self, agent: AgentIndex) -> Option<Standing> {
+        let roster = self.roster.as_ref()?;
+        roster.entries.get(agent).map(|entry| entry.standing)
+    }
+
     fn read_roll(&mut self) -> Vec<Event> {
         let changes = self
             .roster
@@ -301,16 +324,18 @@ impl Driver {
             .map(Roster::take_changes)
             .unwrap_or_default();
         let mut events = Vec::new();
-        for (agent, liveness, why) in changes {
-            match liveness {
-                Liveness::Suspect => self.tell_agent_event(agent, "suspect"),
-                Liveness::Alive => self.tell_agent_event(agent, "connected"),
-                Liveness::Lost => {
-                    if self.state.is_drained(agent) {
-                        // It has nothing left to lose; the roll keeps saying so, and once is enough.
-                        continue;
+        for change in changes {
+            match change {
+                Change::Suspected { agent, suspect } => {
+                    let status = if suspect { "suspect" } else { "connected" };
+                    self.tell_agent_event(agent, status);
+                }
+                Change::Returned { agent } => events.push(Event::Returned { agent }),
+                Change::Lost { agent, why } => {
+                    // One that has drained may have nothing left to lose, which is for the state to say.
+                    if !self.state.is_drained(agent) {
+                        self.stand(agent, Standing::Lost);
                     }
-                    self.stand(agent, Standing::Lost);
                     events.push(Event::Lost { agent, why });
                 }
             }

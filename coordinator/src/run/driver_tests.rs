@@ -76,6 +76,33 @@ enum Habit {
     ForgetsSessions,
     /// Fails setup.
     FailsSetup,
+    /// Its link breaks as it is told this for the first time, so that it never hears it; it comes back.
+    Misses(Order),
+    /// Drains like a good one, and its process ends before anyone tells it to tear down.
+    LeavesDrained,
+    /// Says that setup is done, although nobody asked it.
+    ClaimsSetup,
+}
+
+/// What an agent is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Prepare,
+    SetUp,
+    Start,
+    Stop,
+    TearDown,
+}
+
+fn order(message: &v1::CoordinatorMessage) -> Option<Order> {
+    Some(match message.kind.as_ref()? {
+        Kind::Prepare(_) => Order::Prepare,
+        Kind::SetUp(_) => Order::SetUp,
+        Kind::Start(_) => Order::Start,
+        Kind::Stop(_) => Order::Stop,
+        Kind::TearDown(_) => Order::TearDown,
+        _ => return None,
+    })
 }
 
 /// Where a scripted agent is in its run.
@@ -93,6 +120,7 @@ struct Agent {
     messages: mpsc::Receiver<Outgoing>,
     run: String,
     batches: Vec<v1::Batch>,
+    missed: bool,
 }
 
 impl Agent {
@@ -117,6 +145,27 @@ impl Agent {
             messages,
             run,
             batches,
+            missed: false,
+        }
+    }
+
+    /// Dials again after its link broke, and repeats all that it said.
+    async fn come_back(&mut self) {
+        self.registry
+            .detach(self.membership.id, "reset".into())
+            .await;
+        let (outbound, messages) = mpsc::channel(64);
+        self.membership = self
+            .registry
+            .join(self.hello.clone(), outbound)
+            .await
+            .unwrap();
+        self.messages = messages;
+        for batch in self.batches.clone() {
+            self.say(AgentInput::Batch(Box::new(batch))).await;
+        }
+        if !self.run.is_empty() {
+            self.say(AgentInput::Armed).await;
         }
     }
 
@@ -157,7 +206,16 @@ impl Agent {
                 }
                 message = self.messages.recv() => match message {
                     Some(Outgoing::Message(message)) => {
-                        if let Some(Kind::Start(_)) = &message.kind {
+                        let misses = order(&message).is_some_and(|order| self.habit == Habit::Misses(order));
+                        if misses && !std::mem::replace(&mut self.missed, true) {
+                            self.come_back().await;
+                            continue;
+                        }
+                        // A Start that comes again is a repetition.
+                        let first = work.is_none() && self.batches.is_empty();
+                        if let Some(Kind::Start(_)) = &message.kind
+                            && first
+                        {
                             work = Some((tokio::time::Instant::now() + Duration::from_secs(2), Step::First));
                         }
                         self.take(message).await;
@@ -206,8 +264,15 @@ impl Agent {
             {
                 assert_eq!(start.saves, r#"{"token":1}"#);
             }
+            Some(Kind::Start(start)) if self.habit == Habit::ClaimsSetup => {
+                let (run, error) = (start.run, String::new());
+                let saves = r#"{"token":"mine"}"#.to_owned();
+                let done = v1::SetUpDone { run, error, saves };
+                self.say(AgentInput::SetUpDone(done)).await;
+            }
             Some(Kind::Stop(_)) => self.drain().await,
             Some(Kind::TearDown(tear_down)) => {
+                assert_eq!(tear_down.saves, r#"{"token":1}"#);
                 let done = v1::TearDownDone {
                     run: tear_down.run,
                     error: String::new(),
@@ -241,6 +306,11 @@ impl Agent {
                 if self.habit != Habit::NeverDrains {
                     self.drain().await;
                 }
+                if self.habit == Habit::LeavesDrained {
+                    let why = "it said goodbye".into();
+                    self.registry.leave(self.membership.id, why).await;
+                    return None;
+                }
                 Some(None)
             }
         }
@@ -258,20 +328,7 @@ impl Agent {
             // Its process hangs: the link stays, and says nothing.
             Habit::FallsSilent => std::future::pending().await,
             Habit::Returns => {
-                self.registry
-                    .detach(self.membership.id, "reset".into())
-                    .await;
-                let (outbound, messages) = mpsc::channel(64);
-                self.membership = self
-                    .registry
-                    .join(self.hello.clone(), outbound)
-                    .await
-                    .unwrap();
-                self.messages = messages;
-                for batch in self.batches.clone() {
-                    self.say(AgentInput::Batch(Box::new(batch))).await;
-                }
-                self.say(AgentInput::Armed).await;
+                self.come_back().await;
             }
             Habit::SendsNonsense => {
                 let labels = Some(v1::Labels {
@@ -562,6 +619,140 @@ async fn an_agent_that_comes_back_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_agent_was_told_while_its_link_was_broken_is_told_again() {
+    for order in [Order::Prepare, Order::SetUp, Order::Start, Order::TearDown] {
+        let passed = "passed 0 [] started 8 passed 8 lost 0";
+        check(&[Habit::Misses(order), Habit::Good], WITH_SETUP, passed).await;
+    }
+    let world = World::start();
+    world.agents(&[Habit::Misses(Order::Stop)]).await;
+    let handle = world.submit("r1", PLAN, 0).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let began = tokio::time::Instant::now();
+    handle.stop(StopMode::Drain).await;
+    ended(&handle).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_says_again_that_it_is_armed_is_no_less_far() {
+    let world = World::start();
+    world.agents(&[Habit::Returns]).await;
+    let handle = world.submit("r1", PLAN, 0).await;
+    ended(&handle).await;
+    let (told, _) = handle.log().after(0);
+    let statuses = told.iter().filter_map(|told| match told {
+        Told::Event(line) => match &line.kind {
+            EventKind::Agent { status, .. } => Some(status.as_str()),
+            _ => None,
+        },
+        Told::Progress(..) => None,
+    });
+    let statuses: Vec<_> = statuses.collect();
+    assert_eq!(statuses, ["connected", "armed", "started", "drained"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn teardown_does_not_wait_for_an_agent_that_left_after_it_drained() {
+    let passed = "passed 0 [] started 8 passed 8 lost 0";
+    let report = check(&[Habit::LeavesDrained, Habit::Good], WITH_SETUP, passed).await;
+    assert_eq!(report.agents[0].status, "drained");
+    check(
+        &[Habit::LeavesDrained],
+        WITH_SETUP,
+        "passed 0 [] started 4 passed 4 lost 0",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_setup_saved_comes_from_the_agent_that_ran_it() {
+    // The good one asserts that it is told what itself has saved, last of all when it tears down.
+    let passed = "passed 0 [] started 8 passed 8 lost 0";
+    check(&[Habit::Good, Habit::ClaimsSetup], WITH_SETUP, passed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sealed_run_has_a_report() {
+    let world = World::start();
+    world.agents(&[Habit::Good]).await;
+    let handle = world.submit("r1", PLAN, 0).await;
+    let log = handle.log();
+    let mut latest = log.watch();
+    loop {
+        let (told, _) = log.after(0);
+        let sealed = told.iter().any(|told| {
+            matches!(told, Told::Event(line)
+                if matches!(&line.kind, EventKind::State { state, .. } if state == "sealed"))
+        });
+        let id = "r1".parse().unwrap();
+        if sealed || handle.overview().state == Lifecycle::Sealed {
+            assert!(world.store.find(&id).await.unwrap().is_some());
+        }
+        if sealed {
+            break;
+        }
+        latest.changed().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_nobody_knows_is_not_perfect() {
+    let known = check(
+        &[Habit::Good],
+        PLAN,
+        "passed 0 [] started 4 passed 4 lost 0",
+    )
+    .await;
+    assert_eq!(known.agents[0].clock_uncertainty, Some(0.000_001));
+    let world = World::start();
+    let mut agent = Agent::join(&world.registry, 0, Habit::NeverArms).await;
+    let handle = world.submit("r1", PLAN, 0).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    // It has said nothing of its clock before it was placed, and leaves.
+    let assigned = agent.membership.assignment.borrow_and_update().is_some();
+    world
+        .registry
+        .leave(agent.membership.id, "bye".into())
+        .await;
+    ended(&handle).await;
+    let report = world.report("r1").await;
+    let clock = (
+        report.agents[0].clock_offset,
+        report.agents[0].clock_uncertainty,
+    );
+    assert_eq!((assigned, clock), (true, (None, None)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_of_a_run_that_ended_before_it_was_placed_are_free() {
+    let world = World::start();
+    // Nobody is there, so the run waits; it is stopped in the moment in which its agent dials in.
+    for id in ["r1", "r2", "r3"] {
+        let handle = world.submit(id, PLAN, 1).await;
+        handle.stop(StopMode::Abort).await;
+        let agent = Agent::join(&world.registry, 0, Habit::NeverArms).await;
+        ended(&handle).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let free = world
+            .registry
+            .list()
+            .await
+            .iter()
+            .all(|one| one.run.is_none());
+        assert!(free, "{id}");
+        world
+            .registry
+            .leave(agent.membership.id, "bye".into())
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nonsense_costs_its_agent_the_link_and_nobody_else() {
     for habit in [Habit::SendsNonsense, Habit::MeasuresTheFuture] {
         let lost = "inconclusive 10 [agent_lost] started 8 passed 6 lost 2";
@@ -579,8 +770,8 @@ async fn nonsense_costs_its_agent_the_link_and_nobody_else() {
 
 #[tokio::test(start_paused = true)]
 async fn what_never_arrived_or_ended_is_said() {
-    // The run waits for the missing batch until it has to end.
-    let skipped = "inconclusive 10 [run_overran measurements_missing] started 8 passed 8 lost 0";
+    // The run waits for the missing batch for a minute after the agent's last word.
+    let skipped = "inconclusive 10 [agent_lost measurements_missing] started 8 passed 8 lost 0";
     check(&[Habit::Good, Habit::SkipsBatches], PLAN, skipped).await;
     let undrained = "inconclusive 10 [run_overran] started 8 passed 8 lost 0";
     check(&[Habit::Good, Habit::NeverDrains], PLAN, undrained).await;

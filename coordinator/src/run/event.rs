@@ -29,8 +29,10 @@ pub enum Event {
     },
     /// An agent told how uncertain its clock is: half of its best round trip.
     ClockHeard {
-        /// Half the width of the interval.
-        uncertainty: Duration,
+        /// Who.
+        agent: AgentIndex,
+        /// Half the width of the interval; none: it does not know yet.
+        uncertainty: Option<Duration>,
     },
     /// An agent cannot run the plan.
     Refused {
@@ -66,6 +68,11 @@ pub enum Event {
         agent: AgentIndex,
         /// Up to this one.
         through: u64,
+    },
+    /// An agent came back on a new link: what it was told on the old one may never have arrived.
+    Returned {
+        /// Who.
+        agent: AgentIndex,
     },
     /// An agent is given up.
     Lost {
@@ -111,6 +118,11 @@ pub enum Action {
     },
     /// Send every agent the blobs and its assignment.
     Prepare,
+    /// Send this agent the blobs and its assignment again.
+    PrepareAgain {
+        /// Who.
+        agent: AgentIndex,
+    },
     /// Let this agent run the plan's setup.
     SetUp {
         /// Who.
@@ -120,6 +132,18 @@ pub enum Action {
     Start {
         /// When.
         at: Instant,
+    },
+    /// Tell this agent again when to start.
+    StartAgain {
+        /// Who.
+        agent: AgentIndex,
+    },
+    /// Tell this agent again to stop.
+    StopAgain {
+        /// Who.
+        agent: AgentIndex,
+        /// How.
+        mode: StopMode,
     },
     /// Tell every agent that has not drained to stop.
     Stop {

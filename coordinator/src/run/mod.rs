@@ -3,6 +3,7 @@
 //! `state` decides, `driver` acts, `seal` ends; `runs` owns them all.
 mod driver;
 mod event;
+mod fit;
 mod inbox;
 mod log;
 mod message;
@@ -11,12 +12,13 @@ mod result;
 mod roster;
 mod runs;
 mod seal;
+mod settings;
 mod state;
 mod submission;
 
 pub use driver::{Driver, Surroundings};
 pub use event::{Action, AgentIndex, Ending, Event, Failure, Lifecycle, PlanAtFault, StopMode};
-pub use inbox::{AgentInput, FromAgent, Inbox};
+pub use inbox::{AgentInput, FromAgent, Inbox, Messages};
 pub use log::{EventLog, Progress, ScenarioProgress, Told};
 pub use result::{Facts, report};
 pub use roster::{Roster, RosterEntry, Standing};

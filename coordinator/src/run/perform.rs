@@ -1,6 +1,6 @@
 //! What a run's driver does: the actions of its state machine, and what it tells agents, watchers and the log.
 use super::driver::Driver;
-use super::event::{Action, AgentIndex, Lifecycle};
+use super::event::{Action, AgentIndex, Lifecycle, StopMode};
 use super::message;
 use super::roster::Standing;
 use crate::aggregate::Novelty;
@@ -15,20 +15,25 @@ impl Driver {
     pub(super) async fn perform(&mut self, now: Instant, action: Action) {
         match action {
             Action::Announce { state, reason } => self.entered(now, state, &reason),
-            Action::Prepare => self.prepare(),
+            Action::Prepare => {
+                let agents = self.agents();
+                (0..agents).for_each(|agent| self.prepare(agent));
+            }
+            Action::PrepareAgain { agent } => self.prepare(agent),
             Action::SetUp { agent } => {
                 let run = self.run_id();
                 self.tell(agent, Kind::SetUp(v1::SetUp { run })).await;
             }
             Action::Start { at } => self.start(at).await,
+            Action::StartAgain { agent } => {
+                if let Some(at) = self.started {
+                    self.tell_start(agent, at).await;
+                }
+            }
+            Action::StopAgain { agent, mode } => self.tell_stop(agent, mode).await,
             Action::Stop { mode } => {
-                let stop = message::stop(&self.run_id(), mode);
-                if let Some(roster) = &self.roster {
-                    for agent in 0..roster.entries.len() {
-                        roster
-                            .tell(agent, stop.clone(), &self.surroundings.registry)
-                            .await;
-                    }
+                for agent in 0..self.agents() {
+                    self.tell_stop(agent, mode).await;
                 }
             }
             Action::TearDown { agent } => {
@@ -62,9 +67,35 @@ impl Driver {
         }
     }
 
-    /// Blobs go in tasks of their own, one per agent, because they wait for room.
-    pub(super) fn prepare(&mut self) {
+    fn agents(&self) -> usize {
+        self.roster
+            .as_ref()
+            .map_or(0, |roster| roster.entries.len())
+    }
+
+    async fn tell_stop(&self, agent: AgentIndex, mode: StopMode) {
+        let stop = message::stop(&self.run_id(), mode);
+        if let Some(roster) = &self.roster {
+            roster.tell(agent, stop, &self.surroundings.registry).await;
+        }
+    }
+
+    async fn tell_start(&self, agent: AgentIndex, at: Instant) {
+        let start = v1::Start {
+            run: self.run_id(),
+            at_ns: self.surroundings.anchor.unix_ns(at),
+            saves: self.saves.clone(),
+        };
+        self.tell(agent, Kind::Start(start)).await;
+    }
+
+    /// Sends an agent its assignment. Blobs go in a task of their own, because they wait for room.
+    pub(super) fn prepare(&mut self, index: AgentIndex) {
         let Some(roster) = &self.roster else { return };
+        let (Some(entry), Some(outbound)) = (roster.entries.get(index), roster.outbound(index))
+        else {
+            return;
+        };
         let plan = Arc::clone(&self.submission.plan);
         let text_digest = self.submission.text_digest().to_string();
         let files = plan.files.iter().map(|file| v1::FileRef {
@@ -72,47 +103,41 @@ impl Driver {
             digest: file.digest.to_string(),
             size: u64::try_from(file.bytes.len()).unwrap_or(u64::MAX),
         });
-        let files: Vec<_> = files.collect();
         let traceparent = Traceparent::of(&self.span)
             .or(self.submission.parent)
             .map(|parent| parent.to_string());
-        for (index, entry) in roster.entries.iter().enumerate() {
-            let Some(outbound) = roster.outbound(index) else {
-                continue;
-            };
-            let prepare = v1::Prepare {
-                run: self.run_id(),
-                plan_file: plan.file.clone(),
-                plan_digest: text_digest.clone(),
-                files: files.clone(),
-                vars: self.submission.vars.clone(),
-                seed: self.submission.seed,
-                agent_index: u32::try_from(index).unwrap_or(u32::MAX),
-                agent_count: u32::try_from(roster.entries.len()).unwrap_or(u32::MAX),
-                shares: entry
-                    .shares
-                    .iter()
-                    .map(|(scenario, share)| to_proto::share(scenario, share))
-                    .collect(),
-                traceparent: traceparent.clone().unwrap_or_default(),
-            };
-            let (plan, text_digest) = (Arc::clone(&plan), text_digest.clone());
-            self.surroundings.tasks.spawn("prepare", async move {
-                let blobs = plan
-                    .files
-                    .iter()
-                    .map(|file| (file.digest.to_string(), &*file.bytes));
-                for (digest, content) in blobs.chain([(text_digest, plan.source.as_bytes())]) {
-                    for chunk in message::chunks(&digest, content) {
-                        // A link that ended is told by the registry.
-                        let _ = outbound.send(chunk).await;
-                    }
+        let prepare = v1::Prepare {
+            run: self.run_id(),
+            plan_file: plan.file.clone(),
+            plan_digest: text_digest.clone(),
+            files: files.collect(),
+            vars: self.submission.vars.clone(),
+            seed: self.submission.seed,
+            agent_index: u32::try_from(index).unwrap_or(u32::MAX),
+            agent_count: u32::try_from(roster.entries.len()).unwrap_or(u32::MAX),
+            shares: entry
+                .shares
+                .iter()
+                .map(|(scenario, share)| to_proto::share(scenario, share))
+                .collect(),
+            traceparent: traceparent.unwrap_or_default(),
+        };
+        let plan = Arc::clone(&plan);
+        self.surroundings.tasks.spawn("prepare", async move {
+            let blobs = plan
+                .files
+                .iter()
+                .map(|file| (file.digest.to_string(), &*file.bytes));
+            for (digest, content) in blobs.chain([(text_digest, plan.source.as_bytes())]) {
+                for chunk in message::chunks(&digest, content) {
+                    // A link that ended is told by the registry.
+                    let _ = outbound.send(chunk).await;
                 }
-                let _ = outbound
-                    .send(message::outgoing(Kind::Prepare(prepare)))
-                    .await;
-            });
-        }
+            }
+            let _ = outbound
+                .send(message::outgoing(Kind::Prepare(prepare)))
+                .await;
+        });
     }
 
     pub(super) async fn start(&mut self, at: Instant) {
@@ -120,21 +145,11 @@ impl Driver {
         let at_ns = self.surroundings.anchor.unix_ns(at);
         self.overview
             .send_modify(|overview| overview.started_ns = at_ns);
-        let agents = self
-            .roster
-            .as_ref()
-            .map_or(0, |roster| roster.entries.len());
-        for agent in (0..agents)
-            .filter(|agent| !self.state.is_gone(*agent))
-            .collect::<Vec<_>>()
-        {
-            let start = v1::Start {
-                run: self.run_id(),
-                at_ns,
-                saves: self.saves.clone(),
-            };
-            self.tell(agent, Kind::Start(start)).await;
-            self.stand(agent, Standing::Started);
+        for agent in 0..self.agents() {
+            if !self.state.is_gone(agent) {
+                self.tell_start(agent, at).await;
+                self.stand(agent, Standing::Started);
+            }
         }
     }
 
@@ -157,7 +172,10 @@ impl Driver {
         if state >= Lifecycle::TearingDown && self.ended.is_none() {
             self.ended = Some(now);
         }
-        self.announce(state, reason);
+        // A sealed run has a report: it is announced once the store has it.
+        if state != Lifecycle::Sealed {
+            self.announce(state, reason);
+        }
     }
 
     pub(super) fn announce(&self, state: Lifecycle, reason: &str) {

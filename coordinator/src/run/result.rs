@@ -1,5 +1,6 @@
 //! From everything that is known of a run to its report. Pure.
 use super::event::Ending;
+use super::settings::settings;
 use super::submission::Submission;
 use crate::aggregate::{Aggregator, Rollup, Selector, Span};
 use crate::fault::Timeline;
@@ -18,7 +19,7 @@ pub struct Facts {
     pub submission: Submission,
     /// Coordinator time of the start, if it came to that.
     pub started_ns: Option<i64>,
-    /// From the start to the end of the last session.
+    /// From the start until every agent was drained; the report says when the last session ended, if that is known.
     pub duration: Duration,
     /// How it ended.
     pub ending: Ending,
@@ -33,7 +34,10 @@ pub struct Facts {
 }
 
 /// The report of a run whose aggregate is finished, and what renderers need besides.
-pub fn report(aggregator: &Aggregator, facts: Facts) -> (Report, Rollup) {
+pub fn report(aggregator: &Aggregator, mut facts: Facts) -> (Report, Rollup) {
+    // Cleanup, an agent's lease and its last batches come after the last session, and take nobody's time but ours.
+    let active = aggregator.active_for().unwrap_or(facts.duration);
+    facts.duration = facts.duration.min(active);
     let plan = &facts.submission.plan;
     let rules = Rules::of(plan);
     let entries = aggregator.ledger();
@@ -54,14 +58,10 @@ pub fn report(aggregator: &Aggregator, facts: Facts) -> (Report, Rollup) {
             malformed_rows: Explained::MALFORMED
                 .iter()
                 .map(|code| aggregator.found(code))
-                .sum(),
+                .fold(0, u64::saturating_add),
         },
     });
-    let by_scenario: Vec<_> = entries
-        .iter()
-        .map(|entry| (entry.scenario.clone(), entry.sessions))
-        .collect();
-    let mut rollup = Rollup::of(aggregator, &by_scenario);
+    let mut rollup = Rollup::of(aggregator, &entries);
     let report = Report {
         schema: SCHEMA.to_owned(),
         tool: Tool {
@@ -178,17 +178,4 @@ fn sites(aggregator: &Aggregator, agents: &[Agent]) -> Vec<Site> {
         }
     };
     sites.into_iter().map(site).collect()
-}
-
-fn settings(facts: &Facts, resolution: u32) -> BTreeMap<String, serde_json::Value> {
-    let process = match facts.process {
-        Process::Shared => "shared",
-        Process::Apart => "apart",
-    };
-    BTreeMap::from([
-        ("agents".to_owned(), facts.agents.len().into()),
-        ("process".to_owned(), process.into()),
-        ("runtimes".to_owned(), facts.runtimes.clone().into()),
-        ("window_resolution_s".to_owned(), resolution.into()),
-    ])
 }

@@ -2,9 +2,8 @@
 use super::event::AgentIndex;
 use crate::limits;
 use crate::registry::lease::Liveness;
-use crate::registry::{Outgoing, RegistryHandle, Reservation, Roll, Vitals};
+use crate::registry::{MemberId, Outgoing, RegistryHandle, Reservation, Roll, Vitals};
 use crate::report::model::{Agent, StartSkew};
-use std::time::Duration;
 use testmesh_shared::id::{AgentId, Site};
 use testmesh_shared::segment::Share;
 use tokio::sync::watch;
@@ -37,6 +36,30 @@ impl Standing {
     }
 }
 
+/// What is believed of an agent that was not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is silent for longer than it should be, or is well again.
+    Suspected {
+        /// Who.
+        agent: AgentIndex,
+        /// Which of both.
+        suspect: bool,
+    },
+    /// It came back on a new link: what was said on the old one may be lost.
+    Returned {
+        /// Who.
+        agent: AgentIndex,
+    },
+    /// It is given up.
+    Lost {
+        /// Who.
+        agent: AgentIndex,
+        /// Why, for people.
+        why: String,
+    },
+}
+
 /// One agent of a run.
 #[derive(Clone, Debug)]
 pub struct RosterEntry {
@@ -54,6 +77,9 @@ pub struct RosterEntry {
     pub runtimes: u32,
     /// What it last said of itself.
     pub vitals: Vitals,
+    /// The registry gave it up, and that was told.
+    gone: bool,
+    member: Option<MemberId>,
     cpu_max: f64,
     memory_max: u64,
     started_late_ns: Option<i64>,
@@ -75,21 +101,26 @@ impl Roster {
             agents,
             roll,
         } = reservation;
-        let entries = agents
-            .into_iter()
-            .zip(schedule.agents)
-            .map(|(agent, placed)| RosterEntry {
-                id: agent.id,
-                site: agent.site,
-                shares: placed.shares,
-                standing: Standing::Preparing,
-                suspect: false,
-                runtimes: agent.runtimes,
-                vitals: agent.vitals,
-                cpu_max: 0.0,
-                memory_max: agent.vitals.memory,
-                started_late_ns: None,
-            });
+        let members: Vec<_> = roll.borrow().iter().map(|entry| entry.member).collect();
+        let entries =
+            agents
+                .into_iter()
+                .zip(schedule.agents)
+                .enumerate()
+                .map(|(index, (agent, placed))| RosterEntry {
+                    gone: false,
+                    member: members.get(index).copied(),
+                    id: agent.id,
+                    site: agent.site,
+                    shares: placed.shares,
+                    standing: Standing::Preparing,
+                    suspect: false,
+                    runtimes: agent.runtimes,
+                    vitals: agent.vitals,
+                    cpu_max: 0.0,
+                    memory_max: agent.vitals.memory,
+                    started_late_ns: None,
+                });
         Self {
             entries: entries.collect(),
             roll,
@@ -103,8 +134,8 @@ impl Roster {
         }
     }
 
-    /// What changed: who is suspect, who is well again, and who is lost and why.
-    pub fn take_changes(&mut self) -> Vec<(AgentIndex, Liveness, String)> {
+    /// What changed: who is suspect, who is well again, who is lost and why, and who came back on a new link.
+    pub fn take_changes(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
         for (agent, (entry, believed)) in self
             .entries
@@ -112,11 +143,19 @@ impl Roster {
             .zip(self.roll.borrow_and_update().iter())
             .enumerate()
         {
-            let lost = believed.liveness == Liveness::Lost && entry.standing != Standing::Lost;
+            if believed.liveness == Liveness::Lost {
+                if !std::mem::replace(&mut entry.gone, true) {
+                    let why = believed.why.clone();
+                    changes.push(Change::Lost { agent, why });
+                }
+                continue;
+            }
             let suspect = believed.liveness == Liveness::Suspect;
-            if lost || (suspect != entry.suspect && believed.liveness != Liveness::Lost) {
-                entry.suspect = suspect;
-                changes.push((agent, believed.liveness, believed.why.clone()));
+            if suspect != std::mem::replace(&mut entry.suspect, suspect) {
+                changes.push(Change::Suspected { agent, suspect });
+            }
+            if entry.member.replace(believed.member) != Some(believed.member) {
+                changes.push(Change::Returned { agent });
             }
         }
         changes
@@ -157,13 +196,13 @@ impl Roster {
             .map(|entry| entry.outbound.clone())
     }
 
-    /// An agent said how it is. Returns its clock's uncertainty, if it knows it.
-    pub fn heard(&mut self, agent: AgentIndex, vitals: Vitals) -> Option<Duration> {
-        let entry = self.entries.get_mut(agent)?;
-        entry.vitals = vitals;
-        entry.cpu_max = entry.cpu_max.max(vitals.cpu);
-        entry.memory_max = entry.memory_max.max(vitals.memory);
-        known_uncertainty(vitals)
+    /// An agent said how it is.
+    pub fn heard(&mut self, agent: AgentIndex, vitals: Vitals) {
+        if let Some(entry) = self.entries.get_mut(agent) {
+            entry.vitals = vitals;
+            entry.cpu_max = entry.cpu_max.max(vitals.cpu);
+            entry.memory_max = entry.memory_max.max(vitals.memory);
+        }
     }
 
     /// An agent said how late it started.
@@ -196,10 +235,8 @@ impl Roster {
             site: entry.site.to_string(),
             status: entry.standing.as_str().to_owned(),
             sessions: sessions.get(index).copied().unwrap_or(0),
-            clock_offset: seconds(entry.vitals.clock_offset_ns),
-            clock_uncertainty: known_uncertainty(entry.vitals)
-                .unwrap_or_default()
-                .as_secs_f64(),
+            clock_offset: entry.vitals.clock().map(|(offset, _)| seconds(offset)),
+            clock_uncertainty: entry.vitals.clock().map(|(_, by)| by.as_secs_f64()),
             cpu_max: entry.cpu_max,
             memory_max: entry.memory_max,
         };
@@ -214,7 +251,7 @@ impl Roster {
             .filter_map(|entry| {
                 Some((
                     seconds(entry.started_late_ns?),
-                    known_uncertainty(entry.vitals)?.as_secs_f64(),
+                    entry.vitals.clock()?.1.as_secs_f64(),
                 ))
             })
             .collect();
@@ -236,13 +273,6 @@ impl Roster {
             hi,
         })
     }
-}
-
-/// An agent that has not yet heard an answer to its probes says that it knows nothing.
-fn known_uncertainty(vitals: Vitals) -> Option<Duration> {
-    const HOPELESS: Duration = Duration::from_hours(1);
-    let uncertainty = Duration::from_nanos(vitals.clock_uncertainty_ns);
-    (uncertainty < HOPELESS).then_some(uncertainty)
 }
 
 #[expect(

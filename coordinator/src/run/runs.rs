@@ -182,7 +182,7 @@ impl Runs {
         };
         let run = submission.id.clone();
         let needs = Requirements::of(&submission.plan, submission.agents);
-        let (inbox, messages) = mpsc::channel(limits::RUN_QUEUE);
+        let (inbox, messages) = Inbox::new(limits::RUN_QUEUE, limits::RUN_QUEUE_KIB);
         let (sender, commands) = mpsc::channel(limits::RUNS_QUEUE);
         let log = EventLog::default();
         let (overview, watcher) = watch::channel(RunOverview::queued(
@@ -248,9 +248,12 @@ impl Runs {
                     RunCommand::NotPlaced(error.to_string())
                 }
             };
+            let run = first.run.clone();
             self.queue.pop_front();
-            // A run that is over already gives back what it was given when its task ends.
-            let _ = handle.commands.send(command).await;
+            // A run that ends before it reads this gives its agents back when its task ends; one that has ended cannot.
+            if handle.commands.send(command).await.is_err() {
+                self.surroundings.registry.free(run).await;
+            }
         }
     }
 

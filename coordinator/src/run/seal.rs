@@ -1,16 +1,19 @@
 //! The end of a run: settle, judge, tell it as a report, render, store, and only then say that it is over.
 use super::driver::Driver;
 use super::event::{Ending, Lifecycle};
+use super::fit::fit;
 use super::result::{self, Facts};
 use crate::aggregate::Aggregator;
 use crate::limits;
 use crate::report::model::{EventKind, EventLine, Extras, Report};
+use crate::run::RunOverview;
 use crate::store::{RunStore, StoredRun};
 use crate::telemetry;
 use crate::verdict::{Process, VerdictKind};
 use std::fmt;
 use std::sync::Arc;
 use testmesh_shared::error::Chain;
+use testmesh_shared::exit_code::ExitCode;
 use tokio::time::Instant;
 
 /// Renders a report's files: name and content of each.
@@ -80,10 +83,15 @@ impl Driver {
         );
         // Seconds of work for a large run, so not on a thread that others need.
         let work = move || complete(aggregator, facts, lines, at_ns, render);
-        let Ok((report, files)) = self.surroundings.tasks.spawn_blocking("seal", work).await else {
-            return;
-        };
-        self.store_and_tell(now, report, files).await;
+        match self.surroundings.tasks.spawn_blocking("seal", work).await {
+            Ok((report, files)) => self.store_and_tell(now, report, files).await,
+            // Whoever watches must not wait for ever.
+            Err(_) => {
+                let why = "the report could not be made, which is a defect of testmesh".to_owned();
+                let code = i32::from(ExitCode::Unexpected.code());
+                self.tell_end(VerdictKind::Inconclusive, code, vec![why]);
+            }
+        }
     }
 
     async fn store_and_tell(self, now: Instant, report: Report, files: Vec<(String, Vec<u8>)>) {
@@ -93,18 +101,17 @@ impl Driver {
             .iter()
             .map(|reason| format!("{}: {}", reason.code, reason.message))
             .collect();
-        let ended_ns = self.surroundings.anchor.unix_ns(now);
-        self.overview.send_modify(|overview| {
-            overview.state = Lifecycle::Sealed;
-            overview.ended_ns = ended_ns;
-            overview.verdict = Some(verdict);
-            overview.exit_code = exit_code;
-            overview.reasons.clone_from(&reasons);
-            overview.progress = self.log.latest_progress();
-        });
-        let overview = self.overview.borrow().clone();
+        let overview = RunOverview {
+            state: Lifecycle::Sealed,
+            ended_ns: self.surroundings.anchor.unix_ns(now),
+            verdict: Some(verdict),
+            exit_code,
+            reasons: reasons.clone(),
+            progress: self.log.latest_progress(),
+            ..self.overview.borrow().clone()
+        };
         let stored = StoredRun {
-            overview,
+            overview: overview.clone(),
             report: Arc::new(report),
             files: Arc::new(files),
         };
@@ -112,7 +119,13 @@ impl Driver {
             tracing::error!(run = %self.submission.id, error = %Chain(&error), "a sealed run is not stored");
         }
         telemetry::sealed(&self.span, self.submission.id.as_str(), verdict, exit_code);
-        // Whoever hears of the end may ask for the report at once, so this comes last.
+        self.overview.send_replace(overview);
+        self.tell_end(verdict, exit_code, reasons);
+    }
+
+    /// Whoever hears of the end may ask for the report at once, so this comes last.
+    fn tell_end(&self, verdict: VerdictKind, exit_code: i32, reasons: Vec<String>) {
+        self.announce(Lifecycle::Sealed, "");
         self.log.push(
             self.now_ns(),
             EventKind::Ended {
@@ -133,31 +146,25 @@ fn complete(
 ) -> (Report, Vec<(String, Vec<u8>)>) {
     aggregator.finish();
     let plan_text = facts.submission.plan.source.to_string();
-    let (report, rollup) = result::report(&aggregator, facts);
-    lines.push(ended_line(
-        &report,
-        lines.last().map_or(1, |line| line.number + 1),
+    let (mut report, rollup) = result::report(&aggregator, facts);
+    // What will be told once the report is stored.
+    let next = lines.last().map_or(1, |line| line.number + 1);
+    lines.push(EventLine {
+        number: next,
         at_ns,
-    ));
+        kind: EventKind::State {
+            state: Lifecycle::Sealed.as_str().to_owned(),
+            reason: String::new(),
+        },
+    });
+    lines.push(ended_line(&report, next + 1, at_ns));
     let extras = Extras {
         distributions: rollup.distributions,
         events: lines,
         windows: rollup.windows,
         plan_text,
     };
-    let files = render(&report, &extras);
-    let bytes: usize = files.iter().map(|(_, content)| content.len()).sum();
-    if bytes > limits::MAX_REPORT_BYTES {
-        tracing::warn!(
-            bytes,
-            limit = limits::MAX_REPORT_BYTES,
-            "the report is larger than what is kept of it"
-        );
-        let smaller = files
-            .into_iter()
-            .filter(|(_, content)| content.len() < limits::MAX_REPORT_BYTES / 4);
-        return (report, smaller.collect());
-    }
+    let files = fit(&mut report, &extras, render, limits::MAX_REPORT_BYTES);
     (report, files)
 }
 

@@ -11,10 +11,13 @@
 //! | `starting` | the start time | `running` | a lost agent is written off |
 //! | | stop | `draining` | |
 //! | `running` | planned end, first agent drained, stop | `draining` | a lost agent is written off |
-//! | `draining` | every agent drained and merged, or lost | `tearing_down`, or `sealed` without teardown | an abort reaches the agents |
+//! | `draining` | every agent drained and merged, or lost | `tearing_down`, or `sealed` without teardown | an abort reaches the agents; one whose batches do not follow its last word is written off |
 //! | | the latest end | the same, agents still at work written off | |
 //! | `tearing_down` | teardown ended, its agent lost, time-out, abort | `sealed` | |
 //! | `sealed` | never | | every event is ignored |
+//!
+//! An agent that comes back on a new link is told again what it must know in that state, because it may never have heard
+//! it; agents ignore what they know.
 //!
 //! Every state but `queued` and `sealed` has a deadline, so every run ends whatever its agents do. Losing an agent before
 //! the start ends the run, because its share would be missing from the first second on; later it only costs its share.
@@ -36,11 +39,27 @@ pub struct Terms {
     pub wind_down: Duration,
 }
 
+impl Terms {
+    /// From an abort until the run is sealed, whatever its agents do.
+    pub fn longest_abort(&self) -> Duration {
+        let once = if self.has_setup || self.has_teardown {
+            limits::SETUP_TIMEOUT
+        } else {
+            Duration::ZERO
+        };
+        self.wind_down + limits::SEAL_GRACE + once
+    }
+}
+
 /// How far one agent has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Progress {
     armed: bool,
+    /// Half the width of its clock's interval; none: unknown.
+    uncertainty: Option<Duration>,
     drained: Option<u64>,
+    /// When the batches that it has told of must have come.
+    batches_due: Option<Instant>,
     merged: u64,
     gone: bool,
 }
@@ -59,7 +78,6 @@ pub struct RunState {
     agents: Vec<Progress>,
     deadline: Option<Instant>,
     latest_end: Option<Instant>,
-    uncertainty: Duration,
     worker: AgentIndex,
     set_up: bool,
     ending: Ending,
@@ -74,7 +92,6 @@ impl RunState {
             agents: Vec::new(),
             deadline: None,
             latest_end: None,
-            uncertainty: Duration::ZERO,
             worker: 0,
             set_up: false,
             ending: Ending::default(),
@@ -94,6 +111,11 @@ impl RunState {
     /// Whether this agent is given up.
     pub fn is_gone(&self, agent: AgentIndex) -> bool {
         self.agents.get(agent).is_none_or(|progress| progress.gone)
+    }
+
+    /// Whether this agent is running setup.
+    pub fn sets_up(&self, agent: AgentIndex) -> bool {
+        self.state == Lifecycle::SettingUp && agent == self.worker
     }
 
     /// Whether this agent has said that it is done.
@@ -119,9 +141,12 @@ impl RunState {
                     &mut actions,
                 );
             }
-            Event::ClockHeard { uncertainty } => {
-                self.uncertainty = self.uncertainty.max(uncertainty)
+            Event::ClockHeard { agent, uncertainty } => {
+                if let Some(progress) = self.agents.get_mut(agent) {
+                    progress.uncertainty = uncertainty;
+                }
             }
+            Event::Returned { agent } => self.returned(agent, &mut actions),
             Event::Refused {
                 agent,
                 reason,
@@ -216,10 +241,7 @@ impl RunState {
     }
 
     fn start(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        // Three round trips: the message arrives in half of one, unless its first packet is lost.
-        let margin =
-            (self.uncertainty * 6).clamp(limits::START_MARGIN_MIN, limits::START_MARGIN_MAX);
-        let at = now + margin;
+        let at = now + self.start_margin();
         self.go(Lifecycle::Starting, "", actions);
         self.deadline = Some(at);
         let length = self
@@ -228,6 +250,49 @@ impl RunState {
             .map_or(limits::MAX_RUN, |planned| planned + self.terms.wind_down);
         self.latest_end = Some(at + length + limits::SEAL_GRACE);
         actions.push(Action::Start { at });
+    }
+
+    fn start_margin(&self) -> Duration {
+        let here = self.agents.iter().filter(|progress| !progress.gone);
+        let worst = here.map(|progress| progress.uncertainty);
+        // Three round trips: the message arrives in half of one, unless its first packet is lost.
+        let margin = |worst: Duration| {
+            worst
+                .saturating_mul(6)
+                .clamp(limits::START_MARGIN_MIN, limits::START_MARGIN_MAX)
+        };
+        worst
+            .map(|known| known.map_or(limits::START_MARGIN_UNKNOWN, margin))
+            .max()
+            .unwrap_or(limits::START_MARGIN_MIN)
+    }
+
+    /// Says again what the state implies.
+    fn returned(&mut self, agent: AgentIndex, actions: &mut Vec<Action>) {
+        let Some(progress) = self.agents.get(agent).filter(|progress| !progress.gone) else {
+            return;
+        };
+        let stop = self
+            .ending
+            .stopped
+            .map(|mode| Action::StopAgain { agent, mode });
+        match self.state {
+            Lifecycle::Preparing if !progress.armed => actions.push(Action::PrepareAgain { agent }),
+            Lifecycle::SettingUp if agent == self.worker => {
+                actions.push(Action::SetUp { agent });
+                actions.extend(stop);
+            }
+            Lifecycle::Starting | Lifecycle::Running | Lifecycle::Draining
+                if progress.drained.is_none() =>
+            {
+                actions.push(Action::StartAgain { agent });
+                actions.extend(stop);
+            }
+            Lifecycle::TearingDown if agent == self.worker => {
+                actions.push(Action::TearDown { agent });
+            }
+            _ => {}
+        }
     }
 
     fn drained(
@@ -244,10 +309,9 @@ impl RunState {
             return;
         };
         progress.drained = Some(last_seq);
-        if self.state != Lifecycle::Draining {
-            self.drain(now, "", actions);
-        }
-        self.finish_if_all_did(now, actions);
+        // It has sent them before it said so, and says it again after a reconnect: the first time counts.
+        progress.batches_due.get_or_insert(now + limits::SEAL_GRACE);
+        self.drain(now, "", actions);
     }
 
     fn merged(&mut self, now: Instant, agent: AgentIndex, through: u64, actions: &mut Vec<Action>) {
@@ -358,7 +422,12 @@ impl RunState {
             Lifecycle::Running if self.latest_end.is_none_or(|latest| now < latest) => {
                 self.drain(now, "", actions)
             }
-            Lifecycle::Running | Lifecycle::Draining => self.overrun(now, actions),
+            Lifecycle::Running | Lifecycle::Draining
+                if self.latest_end.is_none_or(|latest| now >= latest) =>
+            {
+                self.overrun(now, actions);
+            }
+            Lifecycle::Running | Lifecycle::Draining => self.give_up_late(now, actions),
             Lifecycle::TearingDown => {
                 let error = format!("it did not end within {:?}", limits::SETUP_TIMEOUT);
                 actions.push(Action::NoteTearDownFailed { error });
@@ -382,11 +451,31 @@ impl RunState {
         self.finish_if_all_did(now, actions);
     }
 
+    /// Agents whose batches have not come although they said that all are on their way.
+    fn give_up_late(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        for agent in 0..self.agents.len() {
+            let progress = &mut self.agents[agent];
+            if progress.finished() || progress.batches_due.is_none_or(|due| now < due) {
+                continue;
+            }
+            progress.gone = true;
+            let why = format!(
+                "its last batches did not come within {:?} after it had drained",
+                limits::SEAL_GRACE
+            );
+            self.ending.lost.push((agent, why.clone()));
+            actions.push(Action::WriteOff { agent, why });
+        }
+        self.drain(now, "", actions);
+    }
+
     fn drain(&mut self, now: Instant, reason: &str, actions: &mut Vec<Action>) {
         if self.state != Lifecycle::Draining {
             self.go(Lifecycle::Draining, reason, actions);
         }
-        self.deadline = self.latest_end;
+        let unfinished = self.agents.iter().filter(|progress| !progress.finished());
+        let due = unfinished.filter_map(|progress| progress.batches_due);
+        self.deadline = due.chain(self.latest_end).min();
         self.finish_if_all_did(now, actions);
     }
 

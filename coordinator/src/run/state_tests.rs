@@ -38,12 +38,23 @@ impl Script {
             .map(|action| show(action, self.start))
             .collect();
         assert_eq!(shown.join("; "), expect, "after {event:?}");
+        if let Event::Placed { agents } = event {
+            self.all_clocks_are_known(agents);
+        }
         self
+    }
+
+    fn all_clocks_are_known(&mut self, agents: usize) {
+        for agent in 0..agents {
+            let event = clock_heard(agent, Some(0));
+            self.state.step(self.now, event);
+        }
     }
 
     fn running(terms: Terms, agents: usize) -> Self {
         let mut script = Self::new(terms);
         script.state.step(script.now, Event::Placed { agents });
+        script.all_clocks_are_known(agents);
         for agent in 0..agents {
             script.state.step(script.now, Event::Armed { agent });
         }
@@ -67,6 +78,16 @@ fn clock() -> Instant {
     runtime.block_on(async { Instant::now() })
 }
 
+fn clock_heard(agent: usize, ms: Option<u64>) -> Event {
+    let uncertainty = ms.map(Duration::from_millis);
+    Event::ClockHeard { agent, uncertainty }
+}
+
+fn lost(agent: usize) -> Event {
+    let why = "silent".into();
+    Event::Lost { agent, why }
+}
+
 fn merged(agent: usize, through: u64) -> Event {
     Event::Merged { agent, through }
 }
@@ -80,6 +101,9 @@ fn show(action: &Action, start: Instant) -> String {
         Action::Announce { state, reason } if reason.is_empty() => state.as_str().to_owned(),
         Action::Announce { state, reason } => format!("{} ({reason})", state.as_str()),
         Action::Prepare => "prepare".into(),
+        Action::PrepareAgain { agent } => format!("prepare {agent} again"),
+        Action::StartAgain { agent } => format!("start {agent} again"),
+        Action::StopAgain { agent, mode } => format!("stop {agent} again {mode:?}"),
         Action::SetUp { agent } => format!("set up {agent}"),
         Action::Start { at } => format!("start at {:?}", *at - start),
         Action::Stop { mode } => format!("stop {mode:?}"),
@@ -177,20 +201,103 @@ fn a_slow_line_gets_a_longer_margin() {
         ..TERMS
     };
     Script::new(terms)
-        .check(Event::Placed { agents: 1 }, "preparing; prepare")
+        .check(Event::Placed { agents: 2 }, "preparing; prepare")
+        .check(clock_heard(0, Some(50)), "")
+        .check(clock_heard(1, Some(20)), "")
+        .check(Event::Armed { agent: 0 }, "")
+        .check(Event::Armed { agent: 1 }, "starting; start at 300ms");
+}
+
+#[test]
+fn an_unknown_clock_gets_a_large_margin() {
+    let terms = Terms {
+        has_setup: false,
+        ..TERMS
+    };
+    Script::new(terms)
+        .check(Event::Placed { agents: 2 }, "preparing; prepare")
+        .check(clock_heard(1, None), "")
+        .check(Event::Armed { agent: 0 }, "")
+        .check(Event::Armed { agent: 1 }, "starting; start at 2s");
+}
+
+#[test]
+fn an_agent_that_comes_back_is_told_again_what_the_state_implies() {
+    let back = |agent| Event::Returned { agent };
+    Script::new(TERMS)
+        .check(Event::Placed { agents: 2 }, "preparing; prepare")
+        .check(back(0), "prepare 0 again")
+        .check(Event::Armed { agent: 0 }, "")
+        .check(back(0), "")
+        .check(Event::Armed { agent: 1 }, "setting_up; set up 0")
+        .check(back(1), "")
+        .check(back(0), "set up 0")
         .check(
-            Event::ClockHeard {
-                uncertainty: Duration::from_millis(50),
+            Event::SetUpEnded {
+                agent: 0,
+                error: None,
             },
-            "",
+            "starting; start at 30ms",
         )
+        .check(back(1), "start 1 again")
+        .at(0.03)
+        .check(Event::Tick, "running")
+        .check(back(0), "start 0 again")
         .check(
-            Event::ClockHeard {
-                uncertainty: Duration::from_millis(20),
+            Event::StopAsked {
+                mode: StopMode::Drain,
             },
-            "",
+            "stop Drain; draining (stopped)",
         )
-        .check(Event::Armed { agent: 0 }, "starting; start at 300ms");
+        .check(back(1), "start 1 again; stop 1 again Drain")
+        .check(
+            Event::StopAsked {
+                mode: StopMode::Abort,
+            },
+            "stop Abort",
+        )
+        .check(back(1), "start 1 again; stop 1 again Abort")
+        .check(drained(0, 0), "")
+        .check(back(0), "")
+        .check(drained(1, 0), "tearing_down; tear down 0")
+        .check(back(0), "tear down 0")
+        .check(back(1), "");
+}
+
+#[test]
+fn an_agent_that_drained_and_is_lost_does_not_tear_down() {
+    // The one that would have torn down.
+    Script::running(TERMS, 2)
+        .at(61.0)
+        .check(drained(0, 0), "draining")
+        .check(lost(0), "")
+        .check(drained(1, 0), "tearing_down; tear down 1")
+        // The one that does: nobody waits for it.
+        .check(
+            lost(1),
+            "note its agent was lost: silent; sealed; release; seal clean",
+        );
+}
+
+#[test]
+fn batches_that_do_not_follow_the_last_word_are_not_waited_for() {
+    let terms = Terms {
+        planned: None,
+        has_teardown: false,
+        ..TERMS
+    };
+    Script::running(terms, 2)
+        .at(100.0)
+        .check(drained(0, u64::MAX), "draining")
+        // Saying so again wins no time.
+        .at(130.0)
+        .check(drained(0, u64::MAX), "")
+        .check(drained(1, 5), "")
+        .at(159.9)
+        .check(Event::Tick, "")
+        .at(160.0)
+        .check(Event::Tick, "write off 0")
+        .check(merged(1, 5), "sealed; release; seal lost 0");
 }
 
 #[test]
@@ -246,6 +353,27 @@ fn a_failed_setup_still_tears_down() {
             },
             "note 503 too; sealed; release; seal SetupFailed(\"503\")",
         );
+}
+
+#[test]
+fn an_abort_has_a_bound_that_the_state_machine_keeps() {
+    let terms = Terms {
+        has_setup: false,
+        has_teardown: false,
+        ..TERMS
+    };
+    assert_eq!(terms.longest_abort(), Duration::from_secs(90));
+    let mut script = Script::running(terms, 1);
+    let mode = StopMode::Abort;
+    script.check(Event::StopAsked { mode }, "stop Abort; draining (stopped)");
+    let aborted = script.now;
+    while let Some(deadline) = script.state.deadline() {
+        script.now = deadline;
+        script.state.step(deadline, Event::Tick);
+    }
+    assert!(script.now - aborted <= terms.longest_abort());
+    // Teardown may take its own time after that.
+    assert_eq!(TERMS.longest_abort(), Duration::from_secs(690));
 }
 
 #[test]
@@ -376,6 +504,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             plan_at_fault: PlanAtFault::Yes
         }),
         agent.clone().prop_map(|agent| Event::Armed { agent }),
+        agent.clone().prop_map(|agent| Event::Returned { agent }),
         (agent.clone(), error.clone())
             .prop_map(|(agent, error)| Event::SetUpEnded { agent, error }),
         (agent.clone(), 0..4_u64).prop_map(|(agent, last_seq)| Event::Drained { agent, last_seq }),

@@ -37,24 +37,7 @@ impl Submission {
 
     /// What of the plan decides over the life of the run.
     pub fn terms(&self) -> Terms {
-        let plan = &self.plan;
-        let ends = plan
-            .scenarios
-            .iter()
-            .map(|scenario| Closed::of(&scenario.load, 1).and_then(|load| load.end));
-        let wind_down = plan.scenarios.iter().map(|scenario| {
-            let cleanup: Duration = scenario.cleanup.iter().map(longest).sum();
-            scenario.graceful_stop + cleanup
-        });
-        Terms {
-            has_setup: !plan.setup.is_empty(),
-            has_teardown: !plan.teardown.is_empty(),
-            // One scenario without an end leaves the run without one.
-            planned: ends
-                .collect::<Option<Vec<_>>>()
-                .and_then(|ends| ends.into_iter().max()),
-            wind_down: wind_down.max().unwrap_or_default(),
-        }
+        Terms::of(&self.plan)
     }
 
     /// How many sessions the plan asks of each scenario, where it names a number.
@@ -69,6 +52,29 @@ impl Submission {
             (scenario.name.clone(), planned)
         });
         scenarios.collect()
+    }
+}
+
+impl Terms {
+    /// Reads them from a plan.
+    pub fn of(plan: &Plan) -> Self {
+        let ends = plan
+            .scenarios
+            .iter()
+            .map(|scenario| Closed::of(&scenario.load, 1).and_then(|load| load.end));
+        let wind_down = plan.scenarios.iter().map(|scenario| {
+            let cleanup: Duration = scenario.cleanup.iter().map(longest).sum();
+            scenario.graceful_stop + cleanup
+        });
+        Self {
+            has_setup: !plan.setup.is_empty(),
+            has_teardown: !plan.teardown.is_empty(),
+            // One scenario without an end leaves the run without one.
+            planned: ends
+                .collect::<Option<Vec<_>>>()
+                .and_then(|ends| ends.into_iter().max()),
+            wind_down: wind_down.max().unwrap_or_default(),
+        }
     }
 }
 

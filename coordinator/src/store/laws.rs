@@ -7,9 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use testmesh_shared::id::RunId;
 
-fn run(id: &str, plan: &str) -> StoredRun {
-    let id: RunId = id.parse().unwrap();
-    let report = Report {
+/// A report of a run that measured nothing.
+pub(crate) fn report(plan: &str) -> Report {
+    report_of(&"r1".parse().unwrap(), plan)
+}
+
+fn report_of(id: &RunId, plan: &str) -> Report {
+    Report {
         schema: SCHEMA.into(),
         tool: Tool {
             version: String::new(),
@@ -42,7 +46,12 @@ fn run(id: &str, plan: &str) -> StoredRun {
         faults: Vec::new(),
         findings: Vec::new(),
         slowest: Vec::new(),
-    };
+    }
+}
+
+fn run(id: &str, plan: &str) -> StoredRun {
+    let id: RunId = id.parse().unwrap();
+    let report = report_of(&id, plan);
     let overview = RunOverview {
         id,
         plan: plan.into(),
@@ -104,6 +113,25 @@ async fn keeps_the_laws(store: &dyn RunStore, most: usize) {
             .unwrap()
             .is_none()
     );
+}
+
+#[tokio::test]
+async fn the_store_in_memory_is_bounded_by_bytes_too() {
+    let store = MemoryStore::bounded(10, 3_000);
+    for id in ["r1", "r2", "r3"] {
+        let mut run = run(id, "plan");
+        run.files = Arc::new(vec![("report.json".into(), vec![0; 1_000])]);
+        store.put(run).await.unwrap();
+    }
+    let listed =
+        |runs: Vec<RunOverview>| -> Vec<_> { runs.iter().map(|run| run.id.to_string()).collect() };
+    // The model counts besides its file.
+    assert_eq!(listed(store.list().await.unwrap()), ["r3"]);
+    // One that is too large for all of it is kept alone: whoever ran it waits for it.
+    let mut large = run("r4", "plan");
+    large.files = Arc::new(vec![("report.json".into(), vec![0; 10_000])]);
+    store.put(large).await.unwrap();
+    assert_eq!(listed(store.list().await.unwrap()), ["r4"]);
 }
 
 #[tokio::test]

@@ -1,23 +1,31 @@
 //! The store of local runs and of tests: the last runs, in memory.
 use super::contract::{RunStore, StoreError, StoredRun};
+use crate::limits;
 use crate::run::RunOverview;
 use futures_util::future::{BoxFuture, ready};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use testmesh_shared::id::RunId;
 
-/// Keeps a bounded number of runs. Ids of runs sort by their start, so the first one is the oldest.
+/// Keeps a bounded number of runs in bounded memory. Ids of runs sort by their start, so the first one is the oldest.
 #[derive(Debug)]
 pub struct MemoryStore {
     most: usize,
+    bytes_max: usize,
     runs: Mutex<BTreeMap<RunId, StoredRun>>,
 }
 
 impl MemoryStore {
     /// An empty store that keeps this many runs, and at least one.
     pub fn new(most: usize) -> Self {
+        Self::bounded(most, limits::MAX_STORE_BYTES)
+    }
+
+    /// The same with at most about this many bytes; the newest run is kept however large it is.
+    pub fn bounded(most: usize, bytes_max: usize) -> Self {
         Self {
             most: most.max(1),
+            bytes_max,
             runs: Mutex::default(),
         }
     }
@@ -27,12 +35,23 @@ impl MemoryStore {
     }
 }
 
+/// What a run takes: its files, and the model that one of them is written from, which is about as large as that one.
+fn size(run: &StoredRun) -> usize {
+    let sizes = run.files.iter().map(|(name, content)| {
+        let times = if name == "report.json" { 2 } else { 1 };
+        content.len() * times
+    });
+    sizes.sum()
+}
+
 impl RunStore for MemoryStore {
     fn put(&self, run: StoredRun) -> BoxFuture<'_, Result<(), StoreError>> {
         let mut runs = self.lock();
         runs.insert(run.overview.id.clone(), run);
-        while runs.len() > self.most {
-            runs.pop_first();
+        let mut bytes: usize = runs.values().map(size).sum();
+        while runs.len() > self.most || (bytes > self.bytes_max && runs.len() > 1) {
+            let oldest = runs.pop_first();
+            bytes -= oldest.map_or(0, |(_, run)| size(&run));
         }
         Box::pin(ready(Ok(())))
     }

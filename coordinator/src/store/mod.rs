@@ -4,7 +4,7 @@ mod contract;
 mod memory;
 
 #[cfg(test)]
-mod laws;
+pub(crate) mod laws;
 
 pub use contract::{RunStore, StoreError, StoredRun};
 pub use memory::MemoryStore;

@@ -6,8 +6,10 @@ use super::input::{Criterion, Explained, Input};
 use super::reason::{ReasonClass, ReasonCode, VerdictKind};
 use super::threshold::{self, Observed};
 use super::{integrity, ledger, validity};
+use crate::aggregate::{Matcher, Selector, Span};
 use crate::report::model::{Reason, Threshold, ThresholdOutcome, Unit};
 use crate::run::{Failure, PlanAtFault};
+use testmesh_shared::ErrorKind;
 use testmesh_shared::exit_code::ExitCode;
 use testmesh_shared::metric::MetricId;
 
@@ -64,6 +66,8 @@ pub fn judge(input: &Input<'_>) -> Verdict {
     reasons.extend(against_measurement);
     reasons.extend(saturated.filter(|_| pace_matters));
     reasons.extend(without_data);
+    let doubtful = why_doubtful(&thresholds, &reasons);
+    reasons.extend(doubtful);
     let kind = kind(&reasons);
     Verdict {
         kind,
@@ -114,13 +118,39 @@ fn taints(
         );
     }
     let lost = ledger::sum(input.ledger).lost > 0 || !input.ending.lost.is_empty();
-    let would_hold = observed
-        .if_lost_were_good
-        .is_some_and(|value| criterion.op.holds(value, criterion.limit));
-    if lost && observed.outcome == ThresholdOutcome::Failed && would_hold {
+    let could_hold = observed
+        .reach
+        .is_some_and(|reach| reach.could_hold(criterion.op, criterion.limit));
+    if lost && observed.outcome == ThresholdOutcome::Failed && could_hold {
         taints.push(ReasonCode::AgentLost);
     }
     taints
+}
+
+/// A broken threshold that is doubtful for a cause which the plan tolerates, and which no reason tells, is neither broken
+/// nor kept: that is a reason against the measurement.
+fn why_doubtful(thresholds: &[Threshold], so_far: &[Reason]) -> Vec<Reason> {
+    let mut doubtful: Vec<Reason> = Vec::new();
+    let broken = thresholds
+        .iter()
+        .filter(|one| one.outcome == ThresholdOutcome::Failed);
+    for threshold in broken {
+        let told = |code: &ReasonCode| {
+            let mut all = so_far.iter().chain(&doubtful);
+            all.any(|reason| reason.code == *code)
+        };
+        let taints = &threshold.tainted_by;
+        if let Some(code) = taints.first().filter(|_| !taints.iter().any(told)) {
+            doubtful.push(Reason {
+                code: *code,
+                message: format!(
+                    "{} does not hold, and what lost agents did not measure could have made it hold",
+                    threshold.expr
+                ),
+            });
+        }
+    }
+    doubtful
 }
 
 /// Why a threshold is broken. Failed sessions that the data explains are told by what is wrong with the data, and once.
@@ -137,8 +167,10 @@ fn why_broken(
         ended_early,
         malformed_rows,
     } = input.explained;
+    let told_by_data = ended_early.saturating_add(malformed_rows);
+    // One session may have several of these failures, so their number alone says little: none may have another cause.
     let explained = criterion.metric == MetricId::SessionsFailed
-        && ended_early.saturating_add(malformed_rows) >= failed;
+        && told_by_data >= failed.max(stages_failed(input));
     let mismatched = so_far
         .iter()
         .any(|reason| reason.code == ReasonCode::RowsMismatched);
@@ -157,6 +189,18 @@ fn why_broken(
             })
         }
     }
+}
+
+/// Stages that failed for a cause of their own: those that were cut because of another are none.
+fn stages_failed(input: &Input<'_>) -> u64 {
+    let with_a_cause = Selector::new([Matcher {
+        label: "error".to_owned(),
+        equal: false,
+        value: ErrorKind::Cancelled.as_str().to_owned(),
+    }]);
+    input
+        .totals
+        .counter(MetricId::StageErrors, &with_a_cause, Span::All)
 }
 
 /// A value with its unit, as people write it.

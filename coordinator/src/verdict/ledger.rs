@@ -1,5 +1,6 @@
 //! The ledger: every planned session is somewhere, or the run says that it cannot account for it.
 use crate::report::model::Sessions;
+use std::collections::BTreeMap;
 
 /// What was counted of one scenario.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,8 +22,9 @@ pub struct Counted {
 impl Counted {
     /// Sessions that began and of whose end nothing is known.
     pub fn in_flight(&self) -> u64 {
+        let ended = [self.passed, self.failed, self.interrupted, self.lost];
         self.started
-            .saturating_sub(self.passed + self.failed + self.interrupted + self.lost)
+            .saturating_sub(ended.into_iter().fold(0, u64::saturating_add))
     }
 }
 
@@ -33,6 +35,10 @@ pub struct Entry {
     pub scenario: String,
     /// The balanced numbers.
     pub sessions: Sessions,
+    /// Sessions start until the time is up, so that nobody knows how many a lost agent would have started.
+    pub open_ended: bool,
+    /// The lost sessions by the site of their agent.
+    pub lost_by_site: BTreeMap<String, u64>,
     /// What does not add up, if anything.
     pub imbalance: Option<String>,
 }
@@ -50,6 +56,7 @@ pub fn close(scenario: &str, planned: Option<u64>, counted: Counted) -> Entry {
         lost,
     } = counted;
     let begun = started.saturating_add(dropped);
+    let open_ended = planned.is_none();
     let planned = planned.unwrap_or(begun);
     let sessions = Sessions {
         planned,
@@ -80,6 +87,8 @@ pub fn close(scenario: &str, planned: Option<u64>, counted: Counted) -> Entry {
     Entry {
         scenario: scenario.to_owned(),
         sessions,
+        open_ended,
+        lost_by_site: BTreeMap::new(),
         imbalance,
     }
 }
@@ -89,14 +98,14 @@ pub fn sum(entries: &[Entry]) -> Sessions {
     entries.iter().fold(Sessions::default(), |sum, entry| {
         let one = entry.sessions;
         Sessions {
-            planned: sum.planned + one.planned,
-            started: sum.started + one.started,
-            passed: sum.passed + one.passed,
-            failed: sum.failed + one.failed,
-            dropped: sum.dropped + one.dropped,
-            unstarted: sum.unstarted + one.unstarted,
-            interrupted: sum.interrupted + one.interrupted,
-            lost: sum.lost + one.lost,
+            planned: sum.planned.saturating_add(one.planned),
+            started: sum.started.saturating_add(one.started),
+            passed: sum.passed.saturating_add(one.passed),
+            failed: sum.failed.saturating_add(one.failed),
+            dropped: sum.dropped.saturating_add(one.dropped),
+            unstarted: sum.unstarted.saturating_add(one.unstarted),
+            interrupted: sum.interrupted.saturating_add(one.interrupted),
+            lost: sum.lost.saturating_add(one.lost),
         }
     })
 }

@@ -1,11 +1,12 @@
 //! The verdict: pure functions from what was measured to `passed`, `failed` or `inconclusive`, with reasons.
 //!
 //! One file per source of reasons: data ([`integrity`]), thresholds ([`threshold`]), the measurement ([`validity`]) and the
-//! ledger ([`ledger`]). `judge` puts them in order.
+//! ledger ([`ledger`]). [`reach`] knows what lost sessions could have changed, and `judge` puts all in order.
 mod input;
 pub mod integrity;
 mod judge;
 pub mod ledger;
+pub mod reach;
 mod reason;
 pub mod threshold;
 pub mod validity;

@@ -91,6 +91,7 @@ reason_codes! {
     PlanRefused "plan_refused" Validity "An agent refused the plan, so nothing was started.",
     StartFailed "start_failed" Validity "Agents were not ready in time, so no session was started.",
     NothingStarted "nothing_started" Validity "Not one session was started.",
+    NothingEnded "nothing_ended" Validity "Sessions were started, and not one of them passed or failed.",
     RunOverran "run_overran" Validity "Agents had not drained when the run had to end.",
     Stopped "stopped" Validity "A user stopped the run.",
 }

@@ -1,17 +1,18 @@
 //! One threshold against what was measured.
 use super::input::{Criterion, Input, StageFact};
+use super::reach::{self, Reach};
 use crate::aggregate::{Selector, Span, to_f64};
-use crate::report::model::{ThresholdOutcome, Unit};
+use crate::report::model::{Sessions, ThresholdOutcome, Unit};
 use testmesh_shared::metric::{self, Histogram, Kind, MetricId, RateBase};
-use testmesh_shared::plan::model::{Agg, Op};
+use testmesh_shared::plan::model::Agg;
 
 /// What came out of one threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Observed {
     /// The aggregate times its factor; none without data.
     pub value: Option<f64>,
-    /// The same, had every lost session been as good as can be.
-    pub if_lost_were_good: Option<f64>,
+    /// What it could have been, had lost sessions told what they never told.
+    pub reach: Option<Reach>,
     /// How it compares.
     pub outcome: ThresholdOutcome,
     /// What the value measures.
@@ -26,7 +27,7 @@ pub fn depends_on_pace(criterion: &Criterion) -> bool {
 
 /// Compares a threshold with what was measured.
 pub fn observe(criterion: &Criterion, input: &Input<'_>) -> Observed {
-    let raw = aggregate(criterion, input, Lost::AsTheyAre);
+    let raw = aggregate(criterion, input);
     let value = raw.map(|value| value * criterion.factor);
     let outcome = match value {
         Some(value) if criterion.op.holds(value, criterion.limit) => ThresholdOutcome::Passed,
@@ -34,20 +35,13 @@ pub fn observe(criterion: &Criterion, input: &Input<'_>) -> Observed {
         None if could_be_reached(criterion, input) => ThresholdOutcome::NoData,
         None => ThresholdOutcome::NotReached,
     };
-    let good = aggregate(criterion, input, Lost::AsGood).map(|value| value * criterion.factor);
+    let reach = raw.map(|raw| reach::of(criterion, input, raw).times(criterion.factor));
     Observed {
         value,
-        if_lost_were_good: good,
+        reach,
         outcome,
         unit: unit(criterion),
     }
-}
-
-/// How lost sessions are counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lost {
-    AsTheyAre,
-    AsGood,
 }
 
 fn unit(criterion: &Criterion) -> Unit {
@@ -61,19 +55,19 @@ fn unit(criterion: &Criterion) -> Unit {
     }
 }
 
-fn aggregate(criterion: &Criterion, input: &Input<'_>, lost: Lost) -> Option<f64> {
+fn aggregate(criterion: &Criterion, input: &Input<'_>) -> Option<f64> {
     match criterion.metric.metric().kind {
-        Kind::Counter => counter(criterion, input, lost),
-        Kind::Trend => trend(criterion, input, lost),
+        Kind::Counter => counter(criterion, input),
+        Kind::Trend => trend(criterion, input),
         Kind::Gauge => gauge(criterion, input),
     }
 }
 
-fn counter(criterion: &Criterion, input: &Input<'_>, lost: Lost) -> Option<f64> {
+fn counter(criterion: &Criterion, input: &Input<'_>) -> Option<f64> {
     if !has_run(criterion, input) {
         return None;
     }
-    let count = counted(criterion.metric, &criterion.selector, input, lost);
+    let count = counted(criterion.metric, &criterion.selector, input);
     match criterion.agg {
         Agg::Rate => {
             let base = rate_base(criterion, input)?;
@@ -85,41 +79,51 @@ fn counter(criterion: &Criterion, input: &Input<'_>, lost: Lost) -> Option<f64> 
 }
 
 /// The value of a counter. Those of the ledger come from the ledger: `planned`, `unstarted` and `lost` are known there only.
-fn counted(metric: MetricId, selector: &Selector, input: &Input<'_>, lost: Lost) -> u64 {
+fn counted(metric: MetricId, selector: &Selector, input: &Input<'_>) -> u64 {
     let is_ledger = metric.name().starts_with("sessions_") && metric.metric().kind == Kind::Counter;
-    // Sites have no ledger of their own: there the counters of the agents are all that is known.
-    if is_ledger && selector.without("scenario") == Selector::all() {
-        let of_scenario = |entry: &&super::ledger::Entry| selector.takes_scenario(&entry.scenario);
-        let entries = input
-            .ledger
-            .iter()
-            .filter(of_scenario)
-            .map(|entry| entry.sessions);
-        return entries
-            .map(|sessions| match (metric, lost) {
-                (MetricId::SessionsPlanned, _) => sessions.planned,
-                (MetricId::SessionsStarted, _) => sessions.started,
-                (MetricId::SessionsPassed, Lost::AsTheyAre) => sessions.passed,
-                (MetricId::SessionsPassed, Lost::AsGood) => sessions.passed + sessions.lost,
-                (MetricId::SessionsFailed, _) => sessions.failed,
-                (MetricId::SessionsDropped, _) => sessions.dropped,
-                (MetricId::SessionsUnstarted, _) => sessions.unstarted,
-                (MetricId::SessionsInterrupted, _) => sessions.interrupted,
-                (MetricId::SessionsLost, Lost::AsTheyAre) => sessions.lost,
-                _ => 0,
-            })
-            .sum();
+    let entries = input
+        .ledger
+        .iter()
+        .filter(|entry| selector.takes_scenario(&entry.scenario));
+    let beyond_scenario = selector.without("scenario");
+    if is_ledger && beyond_scenario == Selector::all() {
+        let number = |sessions: Sessions| match metric {
+            MetricId::SessionsPlanned => sessions.planned,
+            MetricId::SessionsStarted => sessions.started,
+            MetricId::SessionsPassed => sessions.passed,
+            MetricId::SessionsFailed => sessions.failed,
+            MetricId::SessionsDropped => sessions.dropped,
+            MetricId::SessionsUnstarted => sessions.unstarted,
+            MetricId::SessionsInterrupted => sessions.interrupted,
+            MetricId::SessionsLost => sessions.lost,
+            _ => 0,
+        };
+        let numbers = entries.map(|entry| number(entry.sessions));
+        return numbers.fold(0, u64::saturating_add);
     }
+    // An agent that is lost cannot count what it lost, but its site is known.
+    if metric == MetricId::SessionsLost && beyond_scenario.without("site") == Selector::all() {
+        return entries
+            .flat_map(|entry| &entry.lost_by_site)
+            .filter(|(site, _)| selector.takes_site(site))
+            .fold(0, |sum, (_, lost)| sum.saturating_add(*lost));
+    }
+    // Of the others, sites have no ledger of their own: there the counters of the agents are all that is known.
     input
         .totals
         .counter(metric, selector, selector.span_or(Span::usual(metric)))
 }
 
-fn trend(criterion: &Criterion, input: &Input<'_>, lost: Lost) -> Option<f64> {
+/// The measurements that a threshold on a trend selects.
+pub(super) fn trend_of(criterion: &Criterion, input: &Input<'_>) -> Histogram {
     let span = criterion.selector.span_or(Span::usual(criterion.metric));
-    let trend = input
+    input
         .totals
-        .trend(criterion.metric, &criterion.selector, span);
+        .trend(criterion.metric, &criterion.selector, span)
+}
+
+fn trend(criterion: &Criterion, input: &Input<'_>) -> Option<f64> {
+    let trend = trend_of(criterion, input);
     if criterion.agg == Agg::Count {
         return has_run(criterion, input).then(|| to_f64(trend.count()));
     }
@@ -128,81 +132,34 @@ fn trend(criterion: &Criterion, input: &Input<'_>, lost: Lost) -> Option<f64> {
         let no_stall = criterion.metric == MetricId::StreamStall && has_run(criterion, input);
         return no_stall.then_some(0.0);
     }
-    let extra = match lost {
-        Lost::AsTheyAre => 0,
-        Lost::AsGood => lost_samples(&trend, criterion, input),
-    };
-    let good = Good {
-        extra,
-        high: matches!(criterion.op, Op::Greater | Op::GreaterOrEqual),
-    };
     match criterion.agg {
-        Agg::PerSecond => per_second(trend.count() + extra, criterion, input),
-        agg => Some(of_trend(&trend, agg, good)),
+        Agg::PerSecond => per_second(trend.count(), criterion, input),
+        agg => Some(of_trend(&trend, agg)),
     }
-}
-
-/// Samples that are imagined beside the measured ones, all below or all above them.
-#[derive(Clone, Copy)]
-struct Good {
-    extra: u64,
-    high: bool,
 }
 
 #[expect(
     clippy::cast_precision_loss,
     reason = "nanoseconds of a run stay far below 2^53 microseconds"
 )]
-fn of_trend(trend: &Histogram, agg: Agg, good: Good) -> f64 {
-    let seconds = |ns: u64| ns as f64 / 1e9;
-    let (min, max) = (trend.min_ns().unwrap_or(0), trend.max_ns().unwrap_or(0));
-    let count = to_f64(trend.count());
+fn of_trend(trend: &Histogram, agg: Agg) -> f64 {
     match agg {
-        Agg::Min => seconds(min),
-        Agg::Max => seconds(max),
+        Agg::Min => seconds(trend.min_ns().unwrap_or(0)),
+        Agg::Max => seconds(trend.max_ns().unwrap_or(0)),
         Agg::Sum => trend.sum_ns() as f64 / 1e9,
-        Agg::Mean => {
-            let imagined = if good.high {
-                seconds(max) * to_f64(good.extra)
-            } else {
-                0.0
-            };
-            (trend.sum_ns() as f64 / 1e9 + imagined) / (count + to_f64(good.extra))
-        }
-        Agg::Percentile(percent) if good.extra == 0 => {
-            seconds(trend.percentile(percent).unwrap_or(0))
-        }
-        Agg::Percentile(percent) => {
-            let rank = percent / 100.0 * (count + to_f64(good.extra));
-            let among = if good.high {
-                rank
-            } else {
-                rank - to_f64(good.extra)
-            };
-            let within = (among / count * 100.0).clamp(0.0, 100.0);
-            if among <= 0.0 {
-                0.0
-            } else {
-                seconds(trend.percentile(within).unwrap_or(0))
-            }
-        }
-        Agg::Count | Agg::Rate | Agg::PerSecond => count,
+        Agg::Mean => trend.mean_ns().unwrap_or(0.0) / 1e9,
+        Agg::Percentile(percent) => seconds(trend.percentile(percent).unwrap_or(0)),
+        Agg::Count | Agg::Rate | Agg::PerSecond => to_f64(trend.count()),
     }
 }
 
-/// How many samples the lost sessions would have given, had they been like the others.
-fn lost_samples(trend: &Histogram, criterion: &Criterion, input: &Input<'_>) -> u64 {
-    let entries = || {
-        input
-            .ledger
-            .iter()
-            .filter(|entry| criterion.selector.takes_scenario(&entry.scenario))
-    };
-    let lost: u64 = entries().map(|entry| entry.sessions.lost).sum();
-    let ended: u64 = entries()
-        .map(|entry| entry.sessions.passed + entry.sessions.failed)
-        .sum();
-    lost.saturating_mul(trend.count().checked_div(ended).unwrap_or(1).max(1))
+/// Nanoseconds as seconds.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "durations of a run are far below 2^53 microseconds"
+)]
+pub(super) fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
 }
 
 fn gauge(criterion: &Criterion, input: &Input<'_>) -> Option<f64> {
@@ -239,11 +196,12 @@ fn per_second(count: u64, criterion: &Criterion, input: &Input<'_>) -> Option<f6
     (!seconds.is_zero()).then(|| to_f64(count) / seconds.as_secs_f64())
 }
 
-fn rate_base(criterion: &Criterion, input: &Input<'_>) -> Option<u64> {
+/// What `rate` divides by; none if nothing was counted there.
+pub(super) fn rate_base(criterion: &Criterion, input: &Input<'_>) -> Option<u64> {
     let selector = criterion.selector.without("error");
     let base = match criterion.metric.metric().rate_base? {
-        RateBase::Planned => counted(MetricId::SessionsPlanned, &selector, input, Lost::AsTheyAre),
-        RateBase::Started => counted(MetricId::SessionsStarted, &selector, input, Lost::AsTheyAre),
+        RateBase::Planned => counted(MetricId::SessionsPlanned, &selector, input),
+        RateBase::Started => counted(MetricId::SessionsStarted, &selector, input),
         RateBase::StageRuns => {
             let span = selector.span_or(Span::usual(criterion.metric));
             input

@@ -50,6 +50,14 @@ pub fn reasons(input: &Input<'_>) -> Vec<Reason> {
             "not one session was started".into(),
         ));
     }
+    // A run that saw no session's end has proven nothing, not even that sessions end.
+    if reasons.is_empty() && total.started > 0 && total.passed == 0 && total.failed == 0 {
+        let message = format!(
+            "{} sessions were started, and not one of them passed or failed",
+            total.started
+        );
+        reasons.push(reason(ReasonCode::NothingEnded, message));
+    }
     reasons
 }
 

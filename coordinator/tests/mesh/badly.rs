@@ -217,6 +217,24 @@ async fn a_run_is_followed_resumed_and_its_report_fetched() {
 }
 
 #[tokio::test]
+async fn an_agent_that_missed_its_release_is_told_again() {
+    let world = World::start().await;
+    let mut agent = world.agent("a").await;
+    // As it says after a reconnect, of a run that has been sealed meanwhile.
+    let drained = v1::Drained {
+        run: "gone".into(),
+        epoch: 1,
+        last_seq: 0,
+        started_late_ns: 0,
+    };
+    agent.say(Said::Drained(drained)).await;
+    let Ok(Some(Kind::Release(release))) = agent.hear().await else {
+        panic!("a release")
+    };
+    assert_eq!(release.run, "gone");
+}
+
+#[tokio::test]
 async fn a_coordinator_that_drains_lets_its_links_go() {
     let world = World::start().await;
     let mut agent = world.agent("a").await;

@@ -234,8 +234,8 @@ fn agent(number: u32, site: &str) -> Agent {
         site: site.to_owned(),
         status: "drained".to_owned(),
         sessions: 70,
-        clock_offset: 0.000_12,
-        clock_uncertainty: 0.000_34,
+        clock_offset: Some(0.000_12),
+        clock_uncertainty: Some(0.000_34),
         cpu_max: 0.41,
         memory_max: 58_000_000,
     }

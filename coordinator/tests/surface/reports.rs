@@ -71,6 +71,19 @@ fn report_json_is_the_contract() {
 }
 
 #[test]
+fn each_series_is_one_line_of_report_json() {
+    let report = fixture::failing();
+    let text = json::render(&report).unwrap();
+    let from = text.find("\n  \"series\": [\n").unwrap();
+    let lines = text[from..].lines().skip(2);
+    let series: Vec<_> = lines.take_while(|line| line.starts_with("    {")).collect();
+    assert_eq!(series.len(), report.series.len());
+    assert!(!report.series.is_empty() && text.ends_with("\n}\n"));
+    assert!(text.contains("\n  ],\n  \"sites\": [\n    {\n"));
+    assert!(json::parse(text.as_bytes()).unwrap() == report);
+}
+
+#[test]
 fn events_are_one_line_each() {
     insta::assert_snapshot!(json::events(&fixture::extras().events).unwrap());
 }

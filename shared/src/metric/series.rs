@@ -244,11 +244,10 @@ impl Interner {
         metric: MetricId,
         labels: &LabelSet<'_>,
     ) -> Result<SeriesId, SeriesFull> {
-        let same = self.by_hash.entry(labels.hash(metric)).or_default();
-        if let Some(id) = same
-            .iter()
-            .find(|id| self.keys[id.index()].is(metric, labels))
-        {
+        let hash = labels.hash(metric);
+        let same = self.by_hash.get(&hash).map_or(&[][..], Vec::as_slice);
+        let is_it = |id: &&SeriesId| self.keys[id.index()].is(metric, labels);
+        if let Some(id) = same.iter().find(is_it) {
             return Ok(*id);
         }
         let of_agent = metric.metric().is_of_agent();
@@ -261,7 +260,8 @@ impl Interner {
             return Err(SeriesFull);
         }
         let id = SeriesId(u32::try_from(self.keys.len()).map_err(|_| SeriesFull)?);
-        same.push(id);
+        // Only now: what is refused, however often and under how many names, takes no memory.
+        self.by_hash.entry(hash).or_default().push(id);
         self.keys.push(SeriesKey::new(metric, labels));
         self.of_agents += usize::from(of_agent);
         Ok(id)
@@ -343,6 +343,8 @@ mod tests {
             interner.intern(MetricId::StagePolls, &one_more),
             Err(SeriesFull)
         );
+        // A refused series, under whatever name, is not remembered.
+        assert_eq!(interner.by_hash.len(), SERIES_MAX);
         let agent = LabelSet::new(&[("agent", "a")]).unwrap();
         assert!(interner.intern(MetricId::AgentCpu, &agent).is_ok());
         let known = LabelSet::new(&[("stage", "7")]).unwrap();

@@ -5,7 +5,7 @@ use super::model::{Agg, Matcher, Op, Threshold};
 use super::nearest::nearest;
 use super::problem::{Position, ProblemCode};
 use super::quantity;
-use crate::metric::table::{Kind, METRICS, Metric, Unit};
+use crate::metric::table::{Kind, METRICS, Metric, MetricId, Unit};
 
 const OPS: [(&str, Op); 6] = [
     ("<=", Op::LessOrEqual),
@@ -90,6 +90,7 @@ fn parse(text: &str, position: Position, known: &Known) -> Result<Threshold, Wro
     let metric = find_metric(&operand.metric)?;
     check_agg(operand.agg, &operand.agg_text, metric)?;
     check_matchers(&operand.matchers, metric, known)?;
+    check_ledger(&operand, metric)?;
     let limit = limit(right, operand.agg, metric)?;
     Ok(Threshold {
         text: text.to_owned(),
@@ -345,6 +346,35 @@ fn check_matchers(matchers: &[Matcher], metric: &Metric, known: &Known) -> Resul
     Ok(())
 }
 
+/// Some numbers of the ledger are known for whole scenarios only: of a session that never began nobody can say at which
+/// site or in which phase it would have.
+fn check_ledger(operand: &Operand, metric: &Metric) -> Result<(), Wrong> {
+    let of_planned =
+        operand.agg == Agg::Rate && metric.rate_base == Some(crate::metric::RateBase::Planned);
+    let (unknown, what): (&[&str], _) = match metric.id {
+        MetricId::SessionsPlanned | MetricId::SessionsUnstarted => {
+            (&["site", "phase"], format!("`{}` is known", metric.name))
+        }
+        MetricId::SessionsLost => (&["phase"], format!("`{}` is known", metric.name)),
+        _ if of_planned => (
+            &["site", "phase"],
+            format!("`rate({})` divides by sessions_planned, known", metric.name),
+        ),
+        _ => return Ok(()),
+    };
+    let matchers = &operand.matchers;
+    match matchers
+        .iter()
+        .find(|matcher| unknown.contains(&matcher.label.as_str()))
+    {
+        None => Ok(()),
+        Some(Matcher { label, .. }) => Err(wrong(
+            format!("{what} for whole scenarios only, not by `{label}`"),
+            format!("leave `{label}` out, or count `sessions_started` or `sessions_failed`"),
+        )),
+    }
+}
+
 /// The limit in the unit that the aggregate is in.
 fn limit(text: &str, agg: Agg, metric: &Metric) -> Result<f64, Wrong> {
     if text.is_empty() {
@@ -366,6 +396,7 @@ fn limit(text: &str, agg: Agg, metric: &Metric) -> Result<f64, Wrong> {
         (Agg::Rate, _) => quantity::share(text)
             .map_err(|reason| wrong(format!("`{text}` {reason}"), "a rate is written like `1%`")),
         (Agg::Count, _) if metric.kind == Kind::Trend => plain("a count"),
+        (Agg::PerSecond, Unit::Seconds) => plain("a number per second"),
         (_, Unit::Seconds) => {
             let duration = quantity::duration(text).map(|limit| limit.as_secs_f64());
             duration.map_err(|reason| {

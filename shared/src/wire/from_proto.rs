@@ -6,6 +6,7 @@ use super::batch::{Batch, Delta, Origin, RowWitnesses, StreamWitness};
 use crate::clock::Probe;
 use crate::digest::Digest;
 use crate::id::{BatchSeq, Epoch, IdError, SessionIndex};
+use crate::metric::delta::DELTA_COUNT_MAX;
 use crate::metric::series::LabelError;
 use crate::metric::{Change, DeltaError, Kind, LabelSet, Metric, MetricId, TrendDelta, by_name};
 use crate::segment::{Share, ShareError};
@@ -20,8 +21,14 @@ pub const DELTAS_MAX: usize = 500_000;
 pub const WITNESSES_MAX: usize = 2_000_000;
 /// Most findings, slow sessions, scenarios in flight, or losses of a batch.
 pub const ENTRIES_MAX: usize = 10_000;
+/// Greatest value of a counter, a gauge, or a number of sessions or rows: far above what a second can hold, and far enough
+/// below 2^64 that sums of them make sense. What trends count has the same bound.
+pub const VALUE_MAX: u64 = DELTA_COUNT_MAX;
 /// Latest second of a run: a year.
 pub const SECOND_MAX: u32 = 366 * 24 * 3_600;
+
+/// [`VALUE_MAX`] for gauges, which is exact.
+const GAUGE_MAX: f64 = 281_474_976_710_656.0;
 
 /// Why a batch is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,8 +94,16 @@ pub enum BatchError {
         #[source]
         source: LabelError,
     },
-    /// A gauge that is no number.
-    #[error("`{metric}` has a value that is no number")]
+    /// More than can have been counted.
+    #[error("the batch counts {value} {what}, and 2^48 are more than any run has")]
+    Value {
+        /// What is counted.
+        what: String,
+        /// How many of it.
+        value: u64,
+    },
+    /// A gauge that is no number, or one beyond all measure.
+    #[error("`{metric}` has a value that is no number, or beyond 2^48")]
     Gauge {
         /// The metric.
         metric: MetricId,
@@ -121,10 +136,17 @@ pub fn batch<'a>(batch: &'a v1::Batch, origin: &'a Origin) -> Result<Batch<'a>, 
     if batch.seq == 0 {
         return Err(BatchError::Seq);
     }
-    let in_flight = batch
-        .in_flight
-        .iter()
-        .map(|entry| Ok((strings.at(entry.scenario)?, entry.sessions)));
+    let in_flight = batch.in_flight.iter().map(|entry| {
+        let sessions = check_value("sessions in flight", entry.sessions)?;
+        Ok((strings.at(entry.scenario)?, sessions))
+    });
+    let losses = batch.losses.iter().map(|loss| {
+        let count = check_value("losses", loss.count)?;
+        Ok((loss.what.as_str(), count))
+    });
+    for finding in &batch.findings {
+        check_value("findings", finding.count)?;
+    }
     Ok(Batch {
         run,
         epoch: Epoch::new(batch.epoch),
@@ -144,11 +166,7 @@ pub fn batch<'a>(batch: &'a v1::Batch, origin: &'a Origin) -> Result<Batch<'a>, 
         findings: &batch.findings,
         slowest: &batch.slowest,
         in_flight: in_flight.collect::<Result<_, _>>()?,
-        losses: batch
-            .losses
-            .iter()
-            .map(|loss| (loss.what.as_str(), loss.count))
-            .collect(),
+        losses: losses.collect::<Result<_, _>>()?,
     })
 }
 
@@ -216,6 +234,15 @@ const fn check_second(second: u32) -> Result<u32, BatchError> {
     }
 }
 
+fn check_value(what: &str, value: u64) -> Result<u64, BatchError> {
+    if value > VALUE_MAX {
+        let what = what.to_owned();
+        Err(BatchError::Value { what, value })
+    } else {
+        Ok(value)
+    }
+}
+
 fn deltas<'a>(
     batch: &'a v1::Batch,
     strings: Strings<'a>,
@@ -276,8 +303,8 @@ enum Value<'a> {
 
 fn change(metric: MetricId, value: Value<'_>) -> Result<Change<'_>, BatchError> {
     match value {
-        Value::Counter(value) => Ok(Change::Counter(value)),
-        Value::Gauge(value) if value.is_finite() => Ok(Change::Gauge(value)),
+        Value::Counter(value) => check_value(metric.name(), value).map(Change::Counter),
+        Value::Gauge(value) if value.abs() <= GAUGE_MAX => Ok(Change::Gauge(value)),
         Value::Gauge(_) => Err(BatchError::Gauge { metric }),
         Value::Trend(delta) => {
             TrendDelta::new(delta.sum_ns, delta.min_ns, delta.max_ns, &delta.buckets)
@@ -370,7 +397,7 @@ fn stream_witness<'a>(
         stage: strings.at(stream.stage)?,
         group,
         digest: Digest::from_bytes(bytes),
-        rows: stream.rows,
+        rows: check_value("rows of one stream", stream.rows)?,
         session: SessionIndex::new(stream.session),
         again: stream.again,
     })

@@ -72,6 +72,40 @@ fn full() -> v1::Batch {
 }
 
 #[test]
+fn values_beyond_all_measure_are_refused() {
+    let refused = |change: fn(&mut v1::Batch)| {
+        let mut proto = full();
+        change(&mut proto);
+        batch(&proto, &origin()).err()
+    };
+    for (name, change) in [
+        (
+            "counter",
+            (|b| b.counters[0].value = VALUE_MAX + 1) as fn(&mut v1::Batch),
+        ),
+        ("stream", |b| b.streams[0].rows = u64::MAX),
+        ("in flight", |b| b.in_flight[0].sessions = u64::MAX),
+        ("loss", |b| b.losses[0].count = u64::MAX),
+        ("finding", |b| {
+            let count = u64::MAX;
+            b.findings = vec![v1::Finding {
+                count,
+                ..v1::Finding::default()
+            }];
+        }),
+    ] {
+        let error = refused(change);
+        assert!(
+            matches!(error, Some(BatchError::Value { .. })),
+            "{name}: {error:?}"
+        );
+    }
+    let error = refused(|b| b.gauges[0].value = 1e300);
+    assert!(matches!(error, Some(BatchError::Gauge { .. })), "{error:?}");
+    assert_eq!(refused(|b| b.counters[0].value = VALUE_MAX), None);
+}
+
+#[test]
 fn a_batch_comes_out_as_it_went_in() {
     let proto = full();
     let origin = origin();

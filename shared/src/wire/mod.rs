@@ -6,5 +6,5 @@ pub mod from_proto;
 pub mod to_proto;
 
 pub use batch::{Batch, Delta, Origin, RowWitnesses, StreamWitness, WitnessedRow};
-pub use from_proto::{BatchError, batch, share};
+pub use from_proto::{BatchError, VALUE_MAX, batch, share};
 pub use to_proto::{BatchBuilder, SeenRow};

@@ -326,7 +326,7 @@ fn agent_row(agent: &Agent) -> Markup {
             td.number { (format::count(agent.sessions)) }
             td.number { (format::percent(agent.cpu_max)) }
             td.number { (format::bytes(format::as_f64(agent.memory_max))) }
-            td.number { (format::seconds(agent.clock_offset)) " ± " (format::seconds(agent.clock_uncertainty)) }
+            td.number { (format::clock(agent.clock_offset, agent.clock_uncertainty)) }
         }
     }
 }

@@ -116,6 +116,36 @@ fn thresholds_that_cannot_be_judged() {
                 "14:42: not_yet: this build knows `abort`, but does not run it yet (remove it, or use a build that runs it)",
             ],
         ),
+        // Values per second of a trend are a number of measurements, like its count.
+        (of("per_second(stage_duration) > 1.5"), &[], &[]),
+        (
+            of("per_second(stage_duration) > 100ms"),
+            &[],
+            &["14:5: threshold: `100ms` is not a number (a number per second is a plain number)"],
+        ),
+        // Nobody knows where a session that never began would have been.
+        (
+            of("count(sessions_unstarted{site=\"haifa\"}) == 0"),
+            &[],
+            &[
+                "14:5: threshold: `sessions_unstarted` is known for whole scenarios only, not by `site` (leave `site` out, or count `sessions_started` or `sessions_failed`)",
+            ],
+        ),
+        (
+            of("count(sessions_lost{phase=\"warm_up\"}) == 0"),
+            &[],
+            &[
+                "14:5: threshold: `sessions_lost` is known for whole scenarios only, not by `phase` (leave `phase` out, or count `sessions_started` or `sessions_failed`)",
+            ],
+        ),
+        (
+            of("rate(sessions_dropped{site=\"haifa\"}) < 1%"),
+            &[],
+            &[
+                "14:5: threshold: `rate(sessions_dropped)` divides by sessions_planned, known for whole scenarios only, not by `site` (leave `site` out, or count `sessions_started` or `sessions_failed`)",
+            ],
+        ),
+        (of("count(sessions_lost{site=\"haifa\"}) == 0"), &[], &[]),
         (of("max(streams_open{scenario=\"s\"}) >= 600"), &[], &[]),
         (
             of("2 * p99.9(stage_duration{stage=\"login\", site!=\"haifa\"}) <= 250ms"),
