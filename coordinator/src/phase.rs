@@ -19,59 +19,86 @@ pub enum Class {
 /// The phases of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
-    warm_up: BTreeMap<String, Duration>,
+    scenarios: BTreeMap<String, WarmUp>,
+}
+
+/// A scenario's warm-up, in time since the run's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WarmUp {
+    /// When the scenario begins.
+    pub from: Duration,
+    /// When it is warm.
+    pub to: Duration,
 }
 
 impl Phases {
     /// Reads them from a plan.
     pub fn of(plan: &Plan) -> Self {
-        Self::new(
-            plan.scenarios
-                .iter()
-                .map(|scenario| (scenario.name.as_str(), scenario.warm_up)),
-        )
+        Self::new(plan.scenarios.iter().map(|scenario| {
+            // One that begins at a time that nobody knows beforehand has no warm-up.
+            let from = plan.begins(scenario).unwrap_or_default();
+            let to = from + scenario.warm_up;
+            (scenario.name.as_str(), WarmUp { from, to })
+        }))
     }
 
     /// Phases of scenarios with these warm-ups.
-    pub fn new<'a>(warm_ups: impl IntoIterator<Item = (&'a str, Duration)>) -> Self {
-        let warm_up = warm_ups.into_iter().filter(|(_, length)| !length.is_zero());
+    pub fn new<'a>(warm_ups: impl IntoIterator<Item = (&'a str, WarmUp)>) -> Self {
+        let scenarios = warm_ups.into_iter();
         Self {
-            warm_up: warm_up
-                .map(|(scenario, length)| (scenario.to_owned(), length))
+            scenarios: scenarios
+                .map(|(scenario, warm_up)| (scenario.to_owned(), warm_up))
                 .collect(),
         }
     }
 
     /// The class of one second of a scenario. A second that lies partly in the warm-up belongs to it.
     pub fn class(&self, scenario: Option<&str>, second: u32) -> Class {
-        let warm_up = scenario.and_then(|scenario| self.warm_up.get(scenario));
+        let (from, to) = (
+            Duration::from_secs(second.into()),
+            Duration::from_secs(u64::from(second) + 1),
+        );
+        let warm_up = scenario.and_then(|scenario| self.scenarios.get(scenario));
         match warm_up {
-            Some(length) if Duration::from_secs(second.into()) < *length => Class::WarmUp,
+            Some(warm_up)
+                if warm_up.from < warm_up.to && from < warm_up.to && to > warm_up.from =>
+            {
+                Class::WarmUp
+            }
             _ => Class::Judged,
         }
     }
 
-    /// Seconds of a run of this length that are judged for some scenario.
+    /// Seconds of a run of this length that are judged for some scenario: from the time on when the first one is warm.
     pub fn judged_seconds(&self, scenarios: &[&str], run: Duration) -> Duration {
-        let shortest = scenarios
+        let first = scenarios
             .iter()
-            .map(|scenario| self.warm_up.get(*scenario).copied().unwrap_or_default())
+            .map(|scenario| {
+                self.scenarios
+                    .get(*scenario)
+                    .copied()
+                    .unwrap_or_default()
+                    .to
+            })
             .min()
             .unwrap_or_default();
         // Whole seconds, as `class` cuts them.
-        let cut = Duration::from_secs(shortest.as_secs() + u64::from(shortest.subsec_nanos() > 0));
+        let cut = Duration::from_secs(first.as_secs() + u64::from(first.subsec_nanos() > 0));
         run.saturating_sub(cut)
     }
 
     /// As the report lists them.
     pub fn report(&self, run: Duration) -> Vec<model::Phase> {
-        let phase = |(scenario, length): (&String, &Duration)| model::Phase {
+        let warm = self.scenarios.iter();
+        let phase = |(scenario, warm_up): (&String, &WarmUp)| model::Phase {
             name: "warm_up".into(),
-            from: 0.0,
-            to: length.min(&run).as_secs_f64(),
+            from: warm_up.from.min(run).as_secs_f64(),
+            to: warm_up.to.min(run).as_secs_f64(),
             scenario: Some(scenario.clone()),
         };
-        self.warm_up.iter().map(phase).collect()
+        warm.filter(|(_, warm_up)| warm_up.from < warm_up.to)
+            .map(phase)
+            .collect()
     }
 }
 
@@ -79,11 +106,17 @@ impl Phases {
 mod tests {
     use super::*;
 
+    fn warm_up(from: u64, to: u64) -> WarmUp {
+        let [from, to] = [from, to].map(Duration::from_millis);
+        WarmUp { from, to }
+    }
+
     #[test]
     fn a_second_belongs_to_the_warm_up_as_soon_as_part_of_it_does() {
         let phases = Phases::new([
-            ("live", Duration::from_millis(4_500)),
-            ("probe", Duration::ZERO),
+            ("live", warm_up(0, 4_500)),
+            ("probe", warm_up(0, 0)),
+            ("later", warm_up(30_500, 32_000)),
         ]);
         for (scenario, second, expect) in [
             (Some("live"), 0, Class::WarmUp),
@@ -92,6 +125,10 @@ mod tests {
             (Some("probe"), 0, Class::Judged),
             (Some("setup"), 0, Class::Judged),
             (None, 0, Class::Judged),
+            (Some("later"), 29, Class::Judged),
+            (Some("later"), 30, Class::WarmUp),
+            (Some("later"), 31, Class::WarmUp),
+            (Some("later"), 32, Class::Judged),
         ] {
             assert_eq!(
                 phases.class(scenario, second),
@@ -104,8 +141,9 @@ mod tests {
     #[test]
     fn judged_seconds_begin_with_the_first_scenario_that_is_warm() {
         let phases = Phases::new([
-            ("a", Duration::from_millis(4_500)),
-            ("b", Duration::from_secs(2)),
+            ("a", warm_up(0, 4_500)),
+            ("b", warm_up(0, 2_000)),
+            ("later", warm_up(30_000, 32_000)),
         ]);
         let run = Duration::from_secs(60);
         for (scenarios, expect) in [
@@ -113,6 +151,7 @@ mod tests {
             (&["b"], 58),
             (&["a", "b"], 58),
             (&["c"], 60),
+            (&["later"], 28),
             (&[], 60),
         ] {
             assert_eq!(

@@ -3,7 +3,8 @@
 //! Agents collapse equal rows of their own sessions; here the rows of all agents meet. An entry is one (group, key); it is
 //! settled when nobody can be expected to see its row any more (after the horizon), when the run ends, or when memory is
 //! short. Settling counts rows: those of the majority's digest are verified, all others mismatched, all of them in a tie;
-//! a row that one session alone saw is unwitnessed, or unverified if memory did not let it wait for a second one.
+//! a row that one session alone saw is unwitnessed, or unverified if memory did not let it wait for a second one. A session
+//! that sees a row again is no second witness of it, but of other bytes under its key it is one against itself.
 //!
 //! Rows of a key that was settled before are unverified: what they should be compared with is gone, and an entry of their
 //! own would call them unwitnessed, or right among themselves. A row that stayed alone for the whole horizon has been
@@ -419,11 +420,17 @@ impl Agree {
     fn settle(&mut self, (group, key): (u32, Key), entry: Entry, because: Because) {
         let sessions: u64 = entry.seen.iter().map(|seen| u64::from(seen.sessions)).sum();
         let majority = majority(&entry.seen);
+        let disagree = entry
+            .seen
+            .iter()
+            .any(|seen| seen.digest != entry.seen[0].digest);
+        // One session alone proves nothing, unless it contradicts itself.
+        let alone = sessions < 2 && !disagree;
         for seen in &entry.seen {
             let counts = self.settled.entry((seen.place, entry.second)).or_default();
             let count = match majority {
-                _ if sessions < 2 && because == Because::Over => &mut counts.unwitnessed,
-                _ if sessions < 2 => {
+                _ if alone && because == Because::Over => &mut counts.unwitnessed,
+                _ if alone => {
                     self.evicted = self.evicted.saturating_add(seen.rows);
                     &mut counts.unverified
                 }
@@ -432,10 +439,6 @@ impl Agree {
             };
             *count = count.saturating_add(seen.rows);
         }
-        let disagree = entry
-            .seen
-            .iter()
-            .any(|seen| seen.digest != entry.seen[0].digest);
         if disagree && self.disagreements.len() < limits::MAX_DISAGREEMENTS {
             let mut seen = entry.seen;
             seen.truncate(MAX_EVIDENCE_SEEN);
@@ -495,10 +498,10 @@ fn sessions_by_digest(seen: &[Seen]) -> BTreeMap<u128, u64> {
     sessions
 }
 
-/// The digest that more sessions saw than any other; none in a tie.
+/// The digest that more sessions saw than any other, and more than one; none in a tie.
 fn majority(seen: &[Seen]) -> Option<u128> {
     let sessions = sessions_by_digest(seen);
-    let most = sessions.values().copied().max()?;
+    let most = sessions.values().copied().max().filter(|most| *most > 1)?;
     let mut first = sessions.iter().filter(|(_, count)| **count == most);
     match (first.next(), first.next()) {
         (Some((digest, _)), None) => Some(*digest),

@@ -284,3 +284,39 @@ proptest! {
         prop_assert_eq!(first.mismatched > 0, !disagreements.is_empty());
     }
 }
+
+#[test]
+fn a_session_alone_verifies_nothing_and_may_contradict_itself() {
+    let mut agree = Agree::default();
+    let here = agree.place(&place("live"));
+    let group = agree.group("g");
+    let mut see = |key, digest, sessions| {
+        let sighting = Sighting {
+            digest,
+            sessions,
+            rows: 1,
+            witness: 5,
+            agent: 0,
+        };
+        agree.see(group, Key::Number(key), 0, here, sighting);
+    };
+    // Seen by one session, and by the same one again.
+    see(1, 10, 1);
+    see(1, 10, 0);
+    // Seen by one session, which saw other bytes the second time.
+    see(2, 10, 1);
+    see(2, 11, 0);
+    // Two sessions agree, and one of them saw other bytes the second time.
+    see(3, 10, 2);
+    see(3, 11, 0);
+    agree.finish();
+    assert_eq!(
+        total(&mut agree),
+        Counts {
+            verified: 1,
+            mismatched: 3,
+            unwitnessed: 2,
+            unverified: 0,
+        }
+    );
+}

@@ -1,6 +1,7 @@
 //! From arguments to an exit code: sets the process up, sends the command to its file, and renders what failed.
 use super::args::{Cli, Command};
 use super::error::CliError;
+use super::local::AGENT_SERVICE;
 use super::output::Output;
 use super::{agents, check, not_yet, run, runs, schema, serve, submit};
 use clap::Parser;

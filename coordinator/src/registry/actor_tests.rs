@@ -62,6 +62,7 @@ impl World {
         let scenario = ScenarioNeed {
             name: "s".into(),
             sites: Vec::new(),
+            max_sessions: None,
         };
         let needs = Requirements {
             wanted,

@@ -162,7 +162,10 @@ impl Driver {
     fn obey(&mut self, command: RunCommand) -> Vec<Event> {
         match command {
             RunCommand::Stop(mode) => vec![Event::StopAsked { mode }],
-            RunCommand::NotPlaced(message) => vec![Event::NotPlaced { message }],
+            RunCommand::NotPlaced(message, plan_at_fault) => vec![Event::NotPlaced {
+                message,
+                plan_at_fault,
+            }],
             RunCommand::Placed(reservation) => self.placed(*reservation),
         }
     }

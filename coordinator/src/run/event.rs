@@ -22,10 +22,12 @@ pub enum Event {
         /// How many.
         agents: usize,
     },
-    /// There are not enough agents, and waiting does not help.
+    /// There are not enough agents, or too many for the plan, and waiting does not help.
     NotPlaced {
         /// The scheduler's explanation.
         message: String,
+        /// Whether the plan would have to be another.
+        plan_at_fault: PlanAtFault,
     },
     /// An agent told how uncertain its clock is: half of its best round trip.
     ClockHeard {

@@ -4,7 +4,7 @@
 //! for; one whose agents are not there gets a few seconds for them to dial in, and is then sealed as not placed.
 //! Channels in: [`Runs::handle`], the registry's changes. Channels out: one command channel per run.
 use super::driver::{Driver, Surroundings};
-use super::event::Lifecycle;
+use super::event::{Lifecycle, PlanAtFault};
 use super::inbox::Inbox;
 use super::log::EventLog;
 use super::submission::{RunCommand, RunHandle, RunOverview, Submission};
@@ -245,7 +245,11 @@ impl Runs {
                     if error.can_be_waited_out() && since.elapsed() < limits::AGENTS_WAIT {
                         return;
                     }
-                    RunCommand::NotPlaced(error.to_string())
+                    let plan_at_fault = match error.is_the_plans() {
+                        true => PlanAtFault::Yes,
+                        false => PlanAtFault::No,
+                    };
+                    RunCommand::NotPlaced(error.to_string(), plan_at_fault)
                 }
             };
             let run = first.run.clone();

@@ -133,9 +133,15 @@ impl RunState {
         }
         match event {
             Event::Placed { agents } => self.placed(now, agents, &mut actions),
-            Event::NotPlaced { message } => {
+            Event::NotPlaced {
+                message,
+                plan_at_fault,
+            } => {
                 self.fail(
-                    Failure::NotEnoughAgents(message),
+                    match plan_at_fault {
+                        PlanAtFault::Yes => Failure::PlanRefused(message, plan_at_fault),
+                        PlanAtFault::No => Failure::NotEnoughAgents(message),
+                    },
                     Lifecycle::Queued,
                     now,
                     &mut actions,

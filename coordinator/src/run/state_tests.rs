@@ -305,8 +305,16 @@ fn what_keeps_a_run_from_starting() {
     Script::new(TERMS).check(
         Event::NotPlaced {
             message: "none".into(),
+            plan_at_fault: PlanAtFault::No,
         },
         "sealed; release; seal NotEnoughAgents(\"none\")",
+    );
+    Script::new(TERMS).check(
+        Event::NotPlaced {
+            message: "places".into(),
+            plan_at_fault: PlanAtFault::Yes,
+        },
+        "sealed; release; seal PlanRefused(\"places\", Yes)",
     );
     Script::new(TERMS)
         .check(Event::Placed { agents: 2 }, "preparing; prepare")
@@ -496,7 +504,8 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Placed { agents: 3 }),
         Just(Event::NotPlaced {
-            message: String::new()
+            message: String::new(),
+            plan_at_fault: PlanAtFault::No
         }),
         agent.clone().prop_map(|agent| Event::Refused {
             agent,

@@ -1,5 +1,5 @@
 //! What a run is asked to do, and what lists show of it.
-use super::event::Lifecycle;
+use super::event::{Lifecycle, PlanAtFault};
 use super::log::{EventLog, Progress};
 use super::state::Terms;
 use crate::verdict::VerdictKind;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use testmesh_shared::digest::Digest;
 use testmesh_shared::id::RunId;
+use testmesh_shared::load::Part;
 use testmesh_shared::plan::{Plan, Stage};
-use testmesh_shared::schedule::{Closed, Part};
 use testmesh_shared::telemetry::Traceparent;
 use tokio::sync::{mpsc, watch};
 
@@ -44,12 +44,8 @@ impl Submission {
     pub fn planned(&self, agents: usize) -> Vec<(String, Option<u64>)> {
         let agents = u32::try_from(agents).unwrap_or(u32::MAX).max(1);
         let scenarios = self.plan.scenarios.iter().map(|scenario| {
-            let load = Closed::of(&scenario.load, agents);
-            let planned = load.and_then(|load| {
-                load.sessions
-                    .map(|sessions| load.planned(&Part::whole()).unwrap_or(sessions))
-            });
-            (scenario.name.clone(), planned)
+            let whole = Part::whole(agents, self.seed, &scenario.name);
+            (scenario.name.clone(), scenario.load.planned(&whole))
         });
         scenarios.collect()
     }
@@ -58,10 +54,7 @@ impl Submission {
 impl Terms {
     /// Reads them from a plan.
     pub fn of(plan: &Plan) -> Self {
-        let ends = plan
-            .scenarios
-            .iter()
-            .map(|scenario| Closed::of(&scenario.load, 1).and_then(|load| load.end));
+        let ends = plan.scenarios.iter().map(|scenario| plan.ends(scenario));
         let wind_down = plan.scenarios.iter().map(|scenario| {
             let cleanup: Duration = scenario.cleanup.iter().map(longest).sum();
             scenario.graceful_stop + cleanup
@@ -136,7 +129,7 @@ pub enum RunCommand {
     /// It has agents.
     Placed(Box<crate::registry::Reservation>),
     /// It will never have agents.
-    NotPlaced(String),
+    NotPlaced(String, PlanAtFault),
     /// A user wants it to end.
     Stop(super::event::StopMode),
 }

@@ -22,6 +22,8 @@ pub struct ScenarioNeed {
     pub name: String,
     /// Sites with their weights; empty: everywhere, evenly.
     pub sites: Vec<(String, u32)>,
+    /// Places for sessions, which are shared among agents; none: the load needs no such bound.
+    pub max_sessions: Option<u64>,
 }
 
 impl Requirements {
@@ -37,6 +39,7 @@ impl Requirements {
         let scenarios = plan.scenarios.iter().map(|scenario| ScenarioNeed {
             name: scenario.name.clone(),
             sites: scenario.sites.clone(),
+            max_sessions: scenario.load.max_sessions(),
         });
         Self {
             min_agents: plan.min_agents,

@@ -34,7 +34,7 @@ pub struct Placed {
     pub shares: Vec<(String, Share)>,
 }
 
-/// Why a run cannot be placed. All of them are exit code 103.
+/// Why a run cannot be placed: exit code 103, or 104 if the plan would have to be another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
     /// There are too few agents.
@@ -63,6 +63,21 @@ pub enum ScheduleError {
         /// How many sites there are.
         sites: usize,
     },
+    /// An agent would have no place for a session.
+    #[error(
+        "scenario `{scenario}` has {max_sessions} `max_sessions` for {agents} agents, so that agent `{without}` could start \
+         none: raise it, or run on fewer agents"
+    )]
+    TooFewPlaces {
+        /// The scenario.
+        scenario: String,
+        /// What the plan allows.
+        max_sessions: u64,
+        /// Agents that share it.
+        agents: usize,
+        /// One that gets none.
+        without: String,
+    },
     /// The user asked for fewer agents than the plan's minimum.
     #[error("the plan needs at least {minimum} agents, and only {wanted} were asked for")]
     FewerThanMinimum {
@@ -86,8 +101,15 @@ impl ScheduleError {
     pub fn can_be_waited_out(&self) -> bool {
         match self {
             Self::TooFew { .. } | Self::NoAgentAtSite { .. } => true,
-            Self::FewerThanSites { .. } | Self::FewerThanMinimum { .. } => false,
+            Self::FewerThanSites { .. }
+            | Self::FewerThanMinimum { .. }
+            | Self::TooFewPlaces { .. } => false,
         }
+    }
+
+    /// Whether the plan would have to be another: exit code 104 instead of 103.
+    pub fn is_the_plans(&self) -> bool {
+        matches!(self, Self::TooFewPlaces { .. })
     }
 }
 
@@ -113,7 +135,23 @@ pub fn schedule(needs: &Requirements, candidates: &[Candidate]) -> Result<Schedu
     for need in &needs.scenarios {
         let weights = placement::weights(need, &agents);
         reasons.push(explain::scenario(need, &agents, &weights));
-        for (agent, share) in placed.iter_mut().zip(segment::shares(&weights)) {
+        let shares = segment::shares(&weights);
+        if let Some(max_sessions) = need.max_sessions {
+            let mut with_part = placed
+                .iter()
+                .zip(&shares)
+                .filter(|(_, share)| !share.is_empty());
+            let agents = with_part.clone().count();
+            if let Some((agent, _)) = with_part.find(|(_, share)| share.count(max_sessions) == 0) {
+                return Err(ScheduleError::TooFewPlaces {
+                    scenario: need.name.clone(),
+                    max_sessions,
+                    agents,
+                    without: agent.id.clone(),
+                });
+            }
+        }
+        for (agent, share) in placed.iter_mut().zip(shares) {
             agent.shares.push((need.name.clone(), share));
         }
     }

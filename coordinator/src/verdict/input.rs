@@ -4,6 +4,7 @@ use crate::aggregate::{Matcher, Selector, Totals};
 use crate::phase::Phases;
 use crate::run::Ending;
 use std::time::Duration;
+use testmesh_shared::load::Model;
 use testmesh_shared::metric::{self, MetricId};
 use testmesh_shared::plan::model::{Action, Agg, Op, Plan, Stage, Threshold};
 
@@ -129,8 +130,10 @@ impl Rules {
             agent_loop_lag_p99: validity.agent_loop_lag_p99,
             agent_cpu: validity.agent_cpu,
             stages,
-            // Every load model that this build runs is closed.
-            open_scenarios: Vec::new(),
+            open_scenarios: (plan.scenarios.iter())
+                .filter(|scenario| scenario.load.model() == Model::Open)
+                .map(|scenario| scenario.name.clone())
+                .collect(),
         }
     }
 }

@@ -11,6 +11,6 @@ pub mod setup;
 pub mod sink;
 pub mod traceparent;
 
-pub use setup::{Config, LogFormat, LogLevel, Telemetry, TelemetryError, init};
+pub use setup::{Config, Guest, LogFormat, LogLevel, Telemetry, TelemetryError, init};
 pub use sink::{SinkError, SpanSink};
 pub use traceparent::Traceparent;

@@ -25,6 +25,7 @@ fn needs() -> impl Strategy<Value = Requirements> {
                         .into_iter()
                         .map(|(site, weight)| (format!("site{site}"), weight))
                         .collect(),
+                    max_sessions: None,
                 };
             let scenarios = scenarios.into_iter().enumerate().map(need).collect();
             Requirements {

@@ -1,6 +1,7 @@
 //! Runs `scripts/*.txt`: lines that begin with `> ` are commands, the lines below them what they must print.
 //!
-//! `agent ID SITE [DRIVER…]`, `lose ID`, `drivers DRIVER…`, `minimum N`, `scenario NAME [SITE=WEIGHT…]`, `show [N]`.
+//! `agent ID SITE [DRIVER…]`, `lose ID`, `drivers DRIVER…`, `minimum N`, `scenario NAME [SITE=WEIGHT…]`, `places N` (of the last
+//! scenario), `show [N]`.
 //! `TESTMESH_REGENERATE=1` writes what is printed instead of comparing it.
 use super::super::{Candidate, Requirements, ScenarioNeed, schedule};
 use std::fmt::Write as _;
@@ -34,7 +35,12 @@ impl World {
                 self.needs.scenarios.push(ScenarioNeed {
                     name: (*name).into(),
                     sites: sites.collect(),
+                    max_sessions: None,
                 });
+            }
+            ["places", count] => {
+                let last = self.needs.scenarios.last_mut().unwrap();
+                last.max_sessions = Some(count.parse().unwrap());
             }
             ["show"] => return self.show(0),
             ["show", wanted] => return self.show(wanted.parse().unwrap()),

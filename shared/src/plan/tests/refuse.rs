@@ -313,7 +313,7 @@ fn ranges_whose_end_is_before_their_start() {
         (
             "virtual_users: \"${vars.users}\", for: \"${vars.for}\", ramp_up: 5s",
             "once: per_agent, for: 5s",
-            &["29:30: conflict: `for` does not go with `once` (remove it, or use `virtual_users`)"],
+            &["29:30: unknown_key: `load: once` has no key `for` (it has `once`)"],
         ),
     ]);
 }
