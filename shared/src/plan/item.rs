@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::expr::{Expr, ExprProblem, JsonTemplate, Names, Template, Value};
+use super::keys::Keys;
 use super::model::{FieldPath, PlanFile, Target};
 use super::nearest::nearest;
 use super::problem::{Position, Problem, ProblemCode, Span};
@@ -76,6 +77,16 @@ impl<'r> Item<'r> {
     #[must_use]
     pub fn key(self, name: &str) -> Option<Self> {
         self.node.get(name).map(|node| self.at(node))
+    }
+
+    /// A key with its value, if it is there.
+    pub(super) fn entry(self, name: &str) -> Option<EntryItem<'r>> {
+        let entry = self.node.entry(name)?;
+        Some(EntryItem {
+            key: &entry.key,
+            key_span: entry.key_span,
+            value: self.at(&entry.value),
+        })
     }
 
     /// Whether a key is there.
@@ -161,29 +172,7 @@ impl<'r> Item<'r> {
     }
 
     fn resolved(self) -> Option<String> {
-        let mut names = Names::default();
-        names.add_fields("vars", self.context.vars.keys());
-        for (name, hint) in [
-            (
-                "secrets",
-                "this is resolved when the plan is loaded, where only `vars` are known",
-            ),
-            (
-                "session",
-                "this is resolved when the plan is loaded, where only `vars` are known",
-            ),
-            (
-                "run",
-                "this is resolved when the plan is loaded, where only `vars` are known",
-            ),
-            (
-                "agent",
-                "this is resolved when the plan is loaded, where only `vars` are known",
-            ),
-        ] {
-            names.explain(name, hint);
-        }
-        let template = self.compile_template(&names)?;
+        let template = self.compile_template(&self.context.names)?;
         match template.text(&self.context.scope) {
             Ok(text) => Some(text.into_owned()),
             Err(error) => {
@@ -271,6 +260,15 @@ impl<'r> Item<'r> {
     /// One of some words.
     #[must_use]
     pub fn word(self, words: &[&'static str]) -> Option<&'static str> {
+        self.word_or(words, None)
+    }
+
+    /// One of some words, where an object could stand too.
+    pub(super) fn word_or(
+        self,
+        words: &[&'static str],
+        keys: Option<&'static Keys>,
+    ) -> Option<&'static str> {
         if self.node.text().is_none() || self.node.is_null() {
             self.wrong_type(&format!("one of {}", words.join(", ")));
             return None;
@@ -282,6 +280,14 @@ impl<'r> Item<'r> {
                 || format!("write one of {}", words.join(", ")),
                 |near| format!("did you mean `{near}`?"),
             );
+            let hint = match keys.and_then(Keys::chosen) {
+                Some(chosen) => {
+                    let chosen = chosen.iter().filter(|key| !words.contains(key));
+                    let chosen: Vec<_> = chosen.map(|key| format!("`{{ {key}: … }}`")).collect();
+                    format!("{hint}, or one of {}", chosen.join(", ")).replace("?, or", ", or")
+                }
+                None => hint,
+            };
             self.problem(
                 ProblemCode::BadValue,
                 format!("`{text}` is not known here"),
@@ -351,6 +357,9 @@ impl<'r> Item<'r> {
             }
             return None;
         };
+        if self.context.is_full() {
+            return None;
+        }
         match Expr::compile(text, self.position()) {
             Ok(expr) => {
                 let problems = expr.check(self.names);
@@ -397,6 +406,9 @@ impl<'r> Item<'r> {
             self.wrong_type("text");
             return None;
         };
+        if self.context.is_full() {
+            return None;
+        }
         match Template::compile(text, self.position()) {
             Ok(template) => {
                 let problems = template.check(names);
@@ -445,10 +457,8 @@ impl<'r> Item<'r> {
     /// Any value with `${vars…}` resolved.
     #[must_use]
     pub fn value(self) -> Option<serde_json::Value> {
-        let mut names = Names::default();
-        names.add_fields("vars", self.context.vars.keys());
         let json = Item {
-            names: &names,
+            names: &self.context.names,
             ..self
         }
         .json()?;
@@ -589,7 +599,7 @@ impl<'r> Item<'r> {
     /// The value as the evaluator sees `vars`.
     #[must_use]
     pub fn vars(self) -> Value {
-        Value::from_json(&serde_json::Value::Object(self.context.vars.clone()))
+        self.context.vars_value.clone()
     }
 }
 

@@ -147,6 +147,14 @@ impl Key {
 }
 
 impl Keys {
+    /// The keys of which it needs one.
+    pub(super) fn chosen(&self) -> Option<&'static [&'static str]> {
+        self.groups.iter().find_map(|group| match group {
+            Group::ExactlyOne(names) => Some(*names),
+            Group::AtMostOne(_) => None,
+        })
+    }
+
     /// The key of that name.
     #[must_use]
     pub fn key(&self, name: &str) -> Option<&'static Key> {

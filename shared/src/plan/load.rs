@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::item::Item;
 use super::model::{Load, UsersUntil};
 use super::problem::ProblemCode;
+use super::table::LOAD;
 
 /// Reads `load`.
 pub(super) fn read(item: Item<'_>) -> Option<Load> {
     if !item.is_map() {
         return item
-            .word(&["once"])
+            .word_or(&["once"], Some(&LOAD))
             .map(|_| Load::Once { per_agent: false });
     }
     if let Some(once) = item.key("once") {

@@ -14,6 +14,7 @@ pub mod model;
 pub mod problem;
 pub mod quantity;
 
+mod blocks;
 mod context;
 mod integrity;
 mod item;

@@ -241,8 +241,8 @@ pub enum Action {
     },
     /// Stages once for each time or item.
     Repeat(Repeat),
-    /// Stages side by side.
-    Parallel(Vec<Stage>),
+    /// Branches side by side; the stages of each one after another.
+    Parallel(Vec<Vec<Stage>>),
 }
 
 /// Stages once for each time or item.

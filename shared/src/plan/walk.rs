@@ -85,6 +85,13 @@ fn either(item: Item<'_>, forms: &[Form]) {
         NodeKind::Scalar { .. } => !matches!(form, Form::Object(_) | Form::Map(_) | Form::List(_)),
     };
     match forms.iter().find(fits).or_else(|| forms.first()) {
+        Some(Form::Word(words)) => {
+            let keys = forms.iter().find_map(|form| match form {
+                Form::Object(keys) => Some(*keys),
+                _ => None,
+            });
+            let _ = item.word_or(words, keys);
+        }
         Some(form) => walk(item, form),
         None => item.wrong_type("another value"),
     }
