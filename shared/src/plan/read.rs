@@ -69,7 +69,7 @@ pub fn load(
     let (problems, notes, files) = context.finish();
     match plan {
         Some(plan) if problems.is_empty() => {
-            let digest = digest(source, overrides, &files);
+            let digest = digest(source, &files);
             Ok((
                 Plan {
                     digest,
@@ -123,11 +123,9 @@ fn finished(source: Source<'_>, mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-fn digest(
-    source: Source<'_>,
-    overrides: &VarOverrides,
-    files: &[super::PlanFile],
-) -> crate::digest::Digest {
+/// Of the text and of the files that it names, not of what overrides its variables: an override may be a free port, or
+/// come from the environment, and the default seed follows from the digest.
+fn digest(source: Source<'_>, files: &[super::PlanFile]) -> crate::digest::Digest {
     let mut hasher = Hasher::new();
     // Each part with its length, so that no two plans give the same bytes.
     let mut part = |bytes: &[u8]| {
@@ -135,10 +133,6 @@ fn digest(
         hasher.update(bytes);
     };
     part(source.text.as_bytes());
-    for (name, value) in overrides.iter() {
-        part(name.as_bytes());
-        part(value.as_bytes());
-    }
     for file in files {
         part(file.path.as_bytes());
         part(&file.digest.to_bytes());

@@ -278,3 +278,22 @@ fn hints_say_what_is_meant_and_mislead_nobody() {
         ),
     ]);
 }
+
+#[test]
+fn the_digest_follows_text_and_files_and_nothing_from_outside() {
+    let text = with_stages("      - { name: a, http: { target: web, post: /, body: a.bin } }\n");
+    let digest = |text: &str, sets: &[&str]| read(text, sets).unwrap().0.digest;
+    let plain = digest(&text, &[]);
+    assert_eq!(
+        plain,
+        digest(&text, &["n=7", "host=http://127.0.0.1:40000"])
+    );
+    assert_eq!(
+        plain,
+        digest(&text, &["host=http://127.0.0.1:50000", "n=8"])
+    );
+    assert_ne!(plain, digest(&text.replace("name: t", "name: u"), &[]));
+    let without =
+        with_stages("      - { name: a, http: { target: web, post: / } }\n# , body: a.bin\n");
+    assert_ne!(plain, digest(&without, &[]));
+}
