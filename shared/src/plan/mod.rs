@@ -46,7 +46,7 @@ pub use problem::{Colour, Position, Problem, ProblemCode, Span, render};
 pub use read::{Source, load, refuse_size};
 pub use reference::{reference, schema};
 pub use table::PLAN;
-pub use vars::{NotAnOverride, VarOverrides};
+pub use vars::{NotAnOverride, VarOverrides, declared_vars};
 pub use yaml::{MAX_DEPTH, MAX_NODES, MAX_PLAN};
 
 #[cfg(test)]

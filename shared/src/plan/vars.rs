@@ -100,8 +100,15 @@ pub(super) fn is_identifier(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The names of the variables that a plan declares.
-pub(super) fn declared(root: &Node) -> &[Entry] {
+/// Names of the variables that a plan's text declares, also where the plan has problems; for what overrides them.
+#[must_use]
+pub fn declared_vars(text: &str) -> Vec<String> {
+    let (root, _) = yaml::parse(text);
+    let names = root.as_ref().map(declared).unwrap_or_default().iter();
+    names.map(|entry| entry.key.clone()).collect()
+}
+
+fn declared(root: &Node) -> &[Entry] {
     root.get("vars").map(Node::entries).unwrap_or_default()
 }
 
