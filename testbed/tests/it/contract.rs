@@ -224,6 +224,11 @@ async fn strict_validation_refuses_what_has_no_meaning() {
             vec![("/frequencyRange", json!({ "min": 500, "max": 500 }))],
             "must be greater than",
         ),
+        // Live bins are 7.8 Hz apart.
+        (
+            vec![("/frequencyRange", json!({ "min": 1, "max": 2 }))],
+            "holds no frequency",
+        ),
         (
             vec![("/start_time", json!(FIXED_START))],
             "must both be set",
@@ -371,7 +376,7 @@ async fn bodies_that_are_no_json_or_too_large() {
     let (status, answer) = bed
         .send("POST", "/configure", Some(" ".repeat(2 << 20)))
         .await;
-    assert_eq!((status, answer["error"].is_string()), (413, true));
+    assert_eq!((status, answer["error"].is_string()), (400, true));
     assert_eq!(bed.get("/ack").await, (200, json!({})));
 }
 
