@@ -154,6 +154,7 @@ async fn the_other_views() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn strict_validation_refuses_what_has_no_meaning() {
     let bed = Bed::quick().await;
     let now = 4_000_000_000_u64;
@@ -285,6 +286,7 @@ async fn strict_validation_refuses_what_has_no_meaning() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn schema_violations_are_fastapi_lists() {
     let bed = Bed::quick().await;
     for (pointer, value, kind, loc) in [
