@@ -137,7 +137,7 @@ impl View {
         f64::from(self.request.duration) / f64::from(self.request.height)
     }
 
-    /// Bytes of the payload of the largest row.
+    /// Bytes of the payload of the largest row; none, if the frequencies hold no bin.
     pub(crate) fn row_bytes(request: &Request, fibre: Fibre) -> u64 {
         let (_, bins) = bins(request, fibre);
         let channels = u64::from(request.channels.1 - request.channels.0) + 1;
@@ -189,7 +189,8 @@ fn step_mhz(nfft: u32, fibre: Fibre) -> u64 {
     u64::from(fibre.decimation) * u64::from(fibre.prr) * 1_000 / (u64::from(nfft) + 1)
 }
 
-/// First bin and number of bins: as many steps as fit, at least one.
+/// First bin and number of bins: as many steps as fit, or the one whose centre lies in a range that is shorter than a
+/// step. None, if the range holds no centre.
 fn bins(request: &Request, fibre: Fibre) -> (u32, u32) {
     let Some((low, high)) = request.frequencies else {
         return (0, 1);
@@ -199,7 +200,8 @@ fn bins(request: &Request, fibre: Fibre) -> (u32, u32) {
     let first = (u64::from(low) * divisions).div_ceil(per_step);
     let end = u64::from(high) * divisions / per_step;
     let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-    (narrow(first), narrow(end.saturating_sub(first).max(1)))
+    let least = u64::from(first * per_step <= u64::from(high) * divisions);
+    (narrow(first), narrow(end.saturating_sub(first).max(least)))
 }
 
 #[cfg(test)]
@@ -292,9 +294,32 @@ mod tests {
     #[test]
     fn bins_start_at_the_lowest_frequency() {
         let mut request = request((1, 50), 1_024);
-        request.frequencies = Some((100, 101));
+        request.frequencies = Some((100, 120));
         let view = View::new(request, LIVE);
-        assert_eq!(view.frequencies.len(), 1);
-        assert!(view.frequencies[0] >= 100.0);
+        assert_eq!(view.frequencies.len(), 2);
+        assert!(view.frequencies[0] >= 100.0 && view.frequencies[1] <= 120.0);
+    }
+
+    #[test]
+    fn a_range_without_a_bin_has_none_and_a_short_one_its_only_bin() {
+        let bins_of = |low, high| {
+            let mut request = request((1, 50), 1_024);
+            request.frequencies = Some((low, high));
+            bins(&request, LIVE)
+        };
+        // Live bins are 7.805 Hz apart: 13 of them are 101.46 Hz.
+        assert_eq!(bins_of(100, 101).1, 0);
+        assert_eq!(bins_of(1, 2).1, 0);
+        assert_eq!(bins_of(100, 102), (13, 1));
+        assert_eq!(bins_of(0, 1), (0, 1));
+        for low in 0..200 {
+            for high in low + 1..low + 40 {
+                let (first, count) = bins_of(low, high);
+                let step = frequency_step(1_024, LIVE);
+                let last = f64::from(first + count.max(1) - 1) * step;
+                assert!(count == 0 || f64::from(first) * step >= f64::from(low));
+                assert_eq!(count > 0, last <= f64::from(high), "{low} to {high}");
+            }
+        }
     }
 }

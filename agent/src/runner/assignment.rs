@@ -92,6 +92,9 @@ struct Active {
     /// How late the latest worker started.
     late: Duration,
     report_at: Instant,
+    /// Setup and teardown run once, however often they are asked for.
+    set_up: bool,
+    torn_down: bool,
     /// The agent is leaving: the run ends once it is drained and acknowledged.
     leaving: bool,
     /// How long it waits for that.
@@ -119,6 +122,8 @@ impl Assignment {
             queue: VecDeque::new(),
             late: Duration::ZERO,
             report_at,
+            set_up: false,
+            torn_down: false,
             leaving: false,
             leave_at: None,
         };
@@ -178,7 +183,12 @@ impl Active {
                 self.queue = self.said.iter().cloned().collect();
             }
             Order::Down => self.connected = false,
-            Order::SetUp => self.command_first(RunCommand::SetUp).await,
+            // A coordinator asks again after a reconnect: what is under way is not begun twice.
+            Order::SetUp => {
+                if !std::mem::replace(&mut self.set_up, true) {
+                    self.command_first(RunCommand::SetUp).await;
+                }
+            }
             Order::Start(start) => self.start(start).await,
             Order::Stop(stop) => self.stop(stop).await,
             Order::Leave(stop) => {
@@ -187,7 +197,9 @@ impl Active {
             }
             Order::TearDown(tear_down) => {
                 let saves = Arc::new(parse_saves(&tear_down.saves));
-                self.command_first(RunCommand::TearDown { saves }).await;
+                if !std::mem::replace(&mut self.torn_down, true) {
+                    self.command_first(RunCommand::TearDown { saves }).await;
+                }
             }
             Order::Ack { epoch, seq } if epoch == self.own.epoch => {
                 self.own.reporter.acknowledge(seq)

@@ -90,17 +90,17 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Runs stages side by side.
+    /// Runs branches side by side, the stages of each one after another.
     pub(super) async fn parallel(
         &self,
-        stages: &[Stage],
+        branches: &[Vec<Stage>],
         scope: &mut Scope<'_>,
         parent: SpanId,
     ) -> Result<(), StageError> {
         let below = &*scope;
-        let saved = all_or_first_error(stages.iter().map(|stage| async move {
+        let saved = all_or_first_error(branches.iter().map(|stages| async move {
             let mut own = Scope::over(below);
-            Box::pin(self.stage(stage, &mut own, parent)).await?;
+            self.stages(stages, &mut own, parent).await?;
             Ok(own.into_fields())
         }))
         .await?;

@@ -173,8 +173,8 @@ impl Session<'_> {
                 .repeat(repeat, scope, running.span)
                 .await
                 .map(|()| Results::default()),
-            Action::Parallel(stages) => self
-                .parallel(stages, scope, running.span)
+            Action::Parallel(branches) => self
+                .parallel(branches, scope, running.span)
                 .await
                 .map(|()| Results::default()),
             other => Err(defect(format!("this build cannot run {other:?}"))),

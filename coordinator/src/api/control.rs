@@ -13,6 +13,7 @@ use testmesh_proto::v1;
 use testmesh_proto::v1::control_server::Control;
 use testmesh_shared::id::RunId;
 use testmesh_shared::plan::{self, Files, Plan, Source, VarOverrides};
+use testmesh_shared::rng::default_seed;
 use testmesh_shared::telemetry::Traceparent;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -143,7 +144,7 @@ impl Control for ControlService {
             }
         };
         let id = RunId::generate(self.parts.anchor.unix_ns_now());
-        let seed = seed.unwrap_or_else(|| plan.digest.first_u64());
+        let seed = seed.unwrap_or_else(|| default_seed(plan.digest));
         let submission = Submission {
             id: id.clone(),
             plan: Arc::new(plan),

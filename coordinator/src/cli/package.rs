@@ -43,6 +43,15 @@ impl Package {
         given: &Vars,
         more: &[(String, String)],
     ) -> Result<Self, Box<Invalid>> {
+        Self::read_with(path, given, more, |name| std::env::var(name).ok())
+    }
+
+    fn read_with(
+        path: &Path,
+        given: &Vars,
+        more: &[(String, String)],
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Box<Invalid>> {
         let file = path.display().to_string();
         let text = read_text(path).map_err(|mut problem| {
             problem.file.clone_from(&file);
@@ -58,7 +67,6 @@ impl Package {
             text: &text,
             files: &folder,
         };
-        let load = |overrides: &VarOverrides| plan::load(source, overrides, DRIVERS);
         let invalid = |problems| {
             Box::new(Invalid {
                 file: file.clone(),
@@ -66,24 +74,14 @@ impl Package {
                 problems,
             })
         };
-        let flags = vars::from_flags(given);
-        // Names are matched with the environment once the plan has said which there are.
-        let (plan, notes) = load(&flags).map_err(invalid)?;
-        let mut overrides = flags.clone();
-        vars::from_environment(plan.vars.keys(), &mut overrides, |name| {
-            std::env::var(name).ok()
-        });
-        for (name, value) in more.iter().filter(|(name, _)| plan.vars.contains_key(name)) {
+        // A plan may be invalid with its defaults only, so its names are taken before it is read.
+        let names = plan::declared_vars(&text);
+        let mut overrides = vars::from_flags(given);
+        vars::from_environment(names.iter(), &mut overrides, environment);
+        for (name, value) in more.iter().filter(|(name, _)| names.contains(name)) {
             overrides.set(name, value);
         }
-        if overrides == flags {
-            return Ok(Self {
-                plan,
-                notes,
-                overrides,
-            });
-        }
-        let (plan, notes) = load(&overrides).map_err(invalid)?;
+        let (plan, notes) = plan::load(source, &overrides, DRIVERS).map_err(invalid)?;
         Ok(Self {
             plan,
             notes,
@@ -235,6 +233,26 @@ mod tests {
         let binary = folder.path().join("binary.yaml");
         std::fs::write(&binary, [b'a', 0xff, 0xfe]).unwrap();
         assert_eq!(code(&binary), ProblemCode::Yaml);
+    }
+
+    #[test]
+    fn the_environment_mends_a_plan_that_is_invalid_with_its_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.yaml");
+        let plan = "testmesh: v1\nname: t\nvars: { users: 0 }\ntargets: { web: { http: 'http://x' } }\nscenarios:\n  s:\n    load: { virtual_users: '${vars.users}', for: 1s }\n    stages:\n      - { name: a, http: { target: web, get: / } }\n";
+        std::fs::write(&path, plan).unwrap();
+        let given = Vars { var: Vec::new() };
+        let read = |users: Option<&str>, more: &[(String, String)]| {
+            let environment = |name: &str| users.filter(|_| name == "TESTMESH_VAR_USERS");
+            let environment = |name: &str| environment(name).map(str::to_owned);
+            Package::read_with(&path, &given, more, environment)
+        };
+        assert!(read(None, &[]).is_err());
+        assert_eq!(read(Some("7"), &[]).unwrap().plan().vars["users"], 7);
+        let more = |name: &str| [(name.to_owned(), "8".to_owned())];
+        let package = read(Some("7"), &more("users")).unwrap();
+        assert_eq!(package.plan().vars["users"], 8);
+        assert!(read(Some("7"), &more("unknown")).is_ok());
     }
 
     #[test]

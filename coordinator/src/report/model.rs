@@ -76,7 +76,8 @@ pub struct RunInfo {
     pub id: String,
     /// The plan's name.
     pub plan: String,
-    /// XXH3-128 of the plan's text, lowercase hex.
+    /// XXH3-128 of the plan's text and the files that it names, whatever overrides its vars; lowercase hex. Without
+    /// `--seed`, the first 16 digits are the seed.
     pub plan_digest: String,
     /// Wall clock of the coordinator at the start, RFC 3339 in UTC; absent if the run never started.
     pub started_at: Option<String>,

@@ -102,7 +102,7 @@ fn run_info(facts: &Facts) -> RunInfo {
     RunInfo {
         id: submission.id.to_string(),
         plan: submission.plan.name.clone(),
-        plan_digest: submission.text_digest().to_string(),
+        plan_digest: submission.plan.digest.to_string(),
         started_at: started.map(|at| format!("{at:.3}")),
         duration: facts.duration.as_secs_f64(),
         seed: submission.seed,

@@ -73,7 +73,9 @@ fn collect_drivers(stages: &[Stage], into: &mut BTreeSet<String>) {
                 into.insert((*form).to_owned());
             }
             Action::Repeat(repeat) => collect_drivers(&repeat.stages, into),
-            Action::Parallel(stages) => collect_drivers(stages, into),
+            Action::Parallel(branches) => branches
+                .iter()
+                .for_each(|stages| collect_drivers(stages, into)),
             _ => {}
         }
     }

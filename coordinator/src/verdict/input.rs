@@ -176,12 +176,12 @@ fn flatten(scenario: &str, stage: &Stage, after: Option<&str>, into: &mut Vec<St
             .as_ref()
             .is_some_and(|integrity| integrity.truth.is_some()),
     });
-    let inner = match &stage.action {
-        Action::Repeat(repeat) => repeat.stages.as_slice(),
-        Action::Parallel(stages) => stages.as_slice(),
+    let groups = match &stage.action {
+        Action::Repeat(repeat) => std::slice::from_ref(&repeat.stages),
+        Action::Parallel(branches) => branches.as_slice(),
         _ => &[],
     };
-    for stage in inner {
+    for stage in groups.iter().flatten() {
         flatten(scenario, stage, after, into);
     }
 }

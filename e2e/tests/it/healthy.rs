@@ -70,6 +70,11 @@ async fn api_contract_holds() -> Result<()> {
         .finish()
         .await?;
     Expected::passed().check(&outcome);
+    // The testbed has other ports each time, and the seed is the same: that of the digest which the report shows.
+    let run = &outcome.report["run"];
+    let digest = run["plan_digest"].as_str().unwrap_or_default();
+    let seed = digest.get(..16).map(|start| u64::from_str_radix(start, 16));
+    assert_eq!(seed.transpose()?, run["seed"].as_u64());
     Ok(())
 }
 

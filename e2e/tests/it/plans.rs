@@ -8,8 +8,8 @@ use testmesh_e2e::binary;
 /// Plans below a directory of the workspace.
 fn plans(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(directory).expect("the directory is there") {
+        let path = entry.expect("its entries can be read").path();
         if path.is_dir() {
             found.extend(plans(&path));
         } else if path.extension().is_some_and(|ending| ending == "yaml") {

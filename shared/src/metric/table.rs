@@ -204,7 +204,7 @@ metrics! {
     StreamGap "stream_gap" Trend Seconds ["stage"] - "Between two messages of a stream.";
     StreamStall "stream_stall" Trend Seconds ["stage"] - "Gaps longer than the stage's `stall`, one that is open at the end included.";
     StreamLatency "stream_latency" Trend Seconds ["stage"] - "From `sent_at` to arrival: the excess over the stream's minimum, or absolute where the target declares its clock.";
-    StreamDuration "stream_duration" Trend Seconds ["stage"] - "From opening a stream to its end.";
+    StreamDuration "stream_duration" Trend Seconds ["stage"] - "From a stream's first message to its end.";
     StreamWatch "stream_watch" Trend Seconds ["stage" "watch"] - "From opening a stream until the expression of a `watch` is true.";
     StreamMessages "stream_messages" Counter Count ["stage"] - "Messages received.";
     StreamRows "stream_rows" Counter Count ["stage"] - "Rows received.";

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::expr::{Scope, Value};
+use super::expr::{Names, Scope, Value};
 use super::form::DriverForm;
 use super::model::{PlanFile, Target};
 use super::problem::{MAX_PROBLEMS, Problem, ProblemCode, Span};
@@ -38,8 +38,11 @@ pub(super) struct Context<'r> {
     files: &'r dyn Files,
     pub(super) forms: &'r [&'static DriverForm],
     pub(super) vars: serde_json::Map<String, serde_json::Value>,
-    /// A scope with nothing but `vars`, for what is resolved now.
+    /// The same for the evaluator, which shares it.
+    pub(super) vars_value: Value,
+    /// A scope with nothing but `vars`, for what is resolved now, and what may be read there.
     pub(super) scope: Scope<'static>,
+    pub(super) names: Names,
     problems: RefCell<Vec<Problem>>,
     notes: RefCell<Vec<Problem>>,
     pub(super) targets: RefCell<Vec<Arc<Target>>>,
@@ -55,16 +58,22 @@ impl<'r> Context<'r> {
         problems: Vec<Problem>,
     ) -> Self {
         let mut scope = Scope::root();
-        scope.set(
-            "vars",
-            Value::from_json(&serde_json::Value::Object(vars.clone())),
-        );
+        let vars_value = Value::from_json(&serde_json::Value::Object(vars.clone()));
+        scope.set("vars", vars_value.clone());
+        let mut names = Names::default();
+        names.add_fields("vars", vars.keys());
+        for name in ["secrets", "session", "run", "agent"] {
+            let hint = "this is resolved when the plan is loaded, where only `vars` are known";
+            names.explain(name, hint);
+        }
         Self {
             source,
             files,
             forms,
             vars,
+            vars_value,
             scope,
+            names,
             problems: RefCell::new(problems),
             notes: RefCell::default(),
             targets: RefCell::default(),
@@ -80,8 +89,9 @@ impl<'r> Context<'r> {
         }
     }
 
-    pub(super) fn has_problems(&self) -> bool {
-        !self.problems.borrow().is_empty()
+    /// Whether there are so many problems that no other would be told.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.borrow().len() >= 4 * MAX_PROBLEMS
     }
 
     pub(super) fn note(&self, problem: Problem) {

@@ -78,6 +78,16 @@ impl<'r> Item<'r> {
         self.node.get(name).map(|node| self.at(node))
     }
 
+    /// A key with its value, if it is there.
+    pub(super) fn entry(self, name: &str) -> Option<EntryItem<'r>> {
+        let entry = self.node.entry(name)?;
+        Some(EntryItem {
+            key: &entry.key,
+            key_span: entry.key_span,
+            value: self.at(&entry.value),
+        })
+    }
+
     /// Whether a key is there.
     #[must_use]
     pub fn has(self, name: &str) -> bool {
@@ -161,29 +171,7 @@ impl<'r> Item<'r> {
     }
 
     fn resolved(self) -> Option<String> {
-        let mut names = Names::default();
-        names.add_fields("vars", self.context.vars.keys());
-        for (name, hint) in [
-            (
-                "secrets",
-                "this is resolved when the plan is loaded, where only `vars` are known",
-            ),
-            (
-                "session",
-                "this is resolved when the plan is loaded, where only `vars` are known",
-            ),
-            (
-                "run",
-                "this is resolved when the plan is loaded, where only `vars` are known",
-            ),
-            (
-                "agent",
-                "this is resolved when the plan is loaded, where only `vars` are known",
-            ),
-        ] {
-            names.explain(name, hint);
-        }
-        let template = self.compile_template(&names)?;
+        let template = self.compile_template(&self.context.names)?;
         match template.text(&self.context.scope) {
             Ok(text) => Some(text.into_owned()),
             Err(error) => {
@@ -357,6 +345,9 @@ impl<'r> Item<'r> {
             }
             return None;
         };
+        if self.context.is_full() {
+            return None;
+        }
         match Expr::compile(text, self.position()) {
             Ok(expr) => {
                 let problems = expr.check(self.names);
@@ -403,6 +394,9 @@ impl<'r> Item<'r> {
             self.wrong_type("text");
             return None;
         };
+        if self.context.is_full() {
+            return None;
+        }
         match Template::compile(text, self.position()) {
             Ok(template) => {
                 let problems = template.check(names);
@@ -451,10 +445,8 @@ impl<'r> Item<'r> {
     /// Any value with `${vars…}` resolved.
     #[must_use]
     pub fn value(self) -> Option<serde_json::Value> {
-        let mut names = Names::default();
-        names.add_fields("vars", self.context.vars.keys());
         let json = Item {
-            names: &names,
+            names: &self.context.names,
             ..self
         }
         .json()?;
@@ -595,7 +587,7 @@ impl<'r> Item<'r> {
     /// The value as the evaluator sees `vars`.
     #[must_use]
     pub fn vars(self) -> Value {
-        Value::from_json(&serde_json::Value::Object(self.context.vars.clone()))
+        self.context.vars_value.clone()
     }
 }
 

@@ -14,6 +14,7 @@ pub mod model;
 pub mod problem;
 pub mod quantity;
 
+mod blocks;
 mod context;
 mod integrity;
 mod item;
@@ -44,7 +45,7 @@ pub use problem::{Colour, Position, Problem, ProblemCode, Span, render};
 pub use read::{Source, load, refuse_size};
 pub use reference::{reference, schema};
 pub use table::PLAN;
-pub use vars::{NotAnOverride, VarOverrides};
+pub use vars::{NotAnOverride, VarOverrides, declared_vars};
 pub use yaml::{MAX_DEPTH, MAX_NODES, MAX_PLAN};
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub struct Plan {
     pub file: String,
     /// The text the plan was read from.
     pub source: Arc<str>,
-    /// Of text, overridden variables and named files; its first 8 bytes are the default seed.
+    /// Of text and named files, whatever overrides the variables; its first 8 bytes are the default seed.
     pub digest: Digest,
     /// `vars`, overridden and resolved.
     pub vars: serde_json::Map<String, serde_json::Value>,
@@ -232,8 +232,8 @@ pub enum Action {
     },
     /// Stages once for each time or item.
     Repeat(Repeat),
-    /// Stages side by side.
-    Parallel(Vec<Stage>),
+    /// Branches side by side; the stages of each one after another.
+    Parallel(Vec<Vec<Stage>>),
 }
 
 /// Stages once for each time or item.

@@ -1,5 +1,8 @@
 //! "Did you mean …?": the known name that a wrong one is closest to.
 
+/// How many known names are looked at: a hint is not worth a minute of a plan with thousands.
+const MOST: usize = 1_000;
+
 /// The nearest of `known` to `name`, if it is near enough to have been meant.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name: Vec<char> = name.chars().take(64).flat_map(char::to_lowercase).collect();
@@ -10,6 +13,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     };
     known
         .into_iter()
+        .take(MOST)
         .map(|known| {
             (
                 distance(&name, &known.to_lowercase().chars().collect::<Vec<_>>()),

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::blocks::Blocks;
 use super::context::{Context, Files};
 use super::expr::Names;
 use super::form::DriverForm;
-use super::item::Item;
+use super::item::{EntryItem, Item};
 use super::keys::Form;
-use super::model::{Action, OnAgentLoss, Plan, Scenario, Stage, TraceRules, Validity};
+use super::model::{OnAgentLoss, Plan, Scenario, TraceRules, Validity};
 use super::problem::{MAX_PROBLEMS, Problem, ProblemCode, Span};
-use super::stage::{Place, StageList};
+use super::stage::{Place, StageList, StageNames};
 use super::table::PLAN;
 use super::threshold::{self, Known};
 use super::vars::{self, VarOverrides, is_identifier};
@@ -68,7 +69,7 @@ pub fn load(
     let (problems, notes, files) = context.finish();
     match plan {
         Some(plan) if problems.is_empty() => {
-            let digest = digest(source, overrides, &files);
+            let digest = digest(source, &files);
             Ok((
                 Plan {
                     digest,
@@ -122,11 +123,9 @@ fn finished(source: Source<'_>, mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-fn digest(
-    source: Source<'_>,
-    overrides: &VarOverrides,
-    files: &[super::PlanFile],
-) -> crate::digest::Digest {
+/// Of the text and of the files that it names, not of what overrides its variables: an override may be a free port, or
+/// come from the environment, and the default seed follows from the digest.
+fn digest(source: Source<'_>, files: &[super::PlanFile]) -> crate::digest::Digest {
     let mut hasher = Hasher::new();
     // Each part with its length, so that no two plans give the same bytes.
     let mut part = |bytes: &[u8]| {
@@ -134,10 +133,6 @@ fn digest(
         hasher.update(bytes);
     };
     part(source.text.as_bytes());
-    for (name, value) in overrides.iter() {
-        part(name.as_bytes());
-        part(value.as_bytes());
-    }
     for file in files {
         part(file.path.as_bytes());
         part(&file.digest.to_bytes());
@@ -161,47 +156,27 @@ fn read_plan(item: Item<'_>, source: Source<'_>) -> Option<Plan> {
     if let Some(targets) = item.key("targets") {
         target::read(targets);
     }
-    let blocks = item.key("blocks");
-    let mut once = StageList::new(Place::Run, item.names.clone(), blocks);
+    let blocks = Blocks::new(item.key("blocks"));
+    let mut known = StageNames::default();
+    let mut once = StageList::new(Place::Run, item.names.clone(), &blocks);
     let setup = item
         .key("setup")
         .map(|list| once.read(list))
         .unwrap_or_default();
+    once.name_stages(&mut known);
     // Sessions and teardown read what setup saved; sessions have names of their own besides.
     let after_setup = once.into_names();
-    let mut last = StageList::new(Place::Run, after_setup.clone(), blocks);
+    let mut last = StageList::new(Place::Run, after_setup.clone(), &blocks);
     let teardown = item
         .key("teardown")
         .map(|list| last.read(list))
         .unwrap_or_default();
+    last.name_stages(&mut known);
     let mut session_names = after_setup;
     session_names.add_fields("session", ["id", "index", "virtual_user"]);
-    let scenarios: Vec<Scenario> = item
-        .key("scenarios")
-        .map(Item::entries)
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|entry| scenario::read(entry, &session_names, blocks))
-        .collect();
-    let entries = item.key("scenarios").map(Item::entries).unwrap_or_default();
-    scenario::check_order(&scenarios, &entries);
-    if let Some(key) = item
-        .key("scenarios")
-        .filter(|key| key.is_map() && key.entries().is_empty())
-    {
-        key.problem(
-            ProblemCode::BadValue,
-            "there are no scenarios",
-            "write at least one",
-        );
-    }
-    // Stages that could not be read have names too: a broken plan's thresholds are not checked against them.
-    let known = if item.context.has_problems() {
-        Known::default()
-    } else {
-        known_names(&setup, &teardown, &scenarios)
-    };
-    let thresholds = threshold::read(item.key("thresholds"), &known);
+    let scenarios = scenarios(item, &session_names, &blocks, &mut known);
+    blocks.read_unused(item.names);
+    let thresholds = threshold::read(item.key("thresholds"), &known_names(item, known));
     let min_agents = item
         .key("min_agents")
         .map_or(Some(1), |key| key.int(1..=100_000));
@@ -228,6 +203,27 @@ fn read_plan(item: Item<'_>, source: Source<'_>) -> Option<Plan> {
         min_agents: u32::try_from(min_agents?).ok()?,
         on_agent_loss: on_agent_loss(item.key("on_agent_loss")),
     })
+}
+
+fn scenarios<'r>(
+    item: Item<'r>,
+    names: &Names,
+    blocks: &Blocks<'r>,
+    known: &mut StageNames,
+) -> Vec<Scenario> {
+    let Some(key) = item.key("scenarios") else {
+        return Vec::new();
+    };
+    if (key.is_map() || key.node.is_null()) && key.entries().is_empty() {
+        let message = "there are no scenarios";
+        key.problem(ProblemCode::BadValue, message, "write at least one");
+    }
+    known.incomplete |= !key.is_map();
+    let entries = key.entries();
+    let read = |entry: &EntryItem<'r>| scenario::read(*entry, names, blocks, known);
+    let scenarios: Vec<Scenario> = entries.iter().filter_map(read).collect();
+    scenario::check_order(&scenarios, &entries);
+    scenarios
 }
 
 fn secrets(item: Item<'_>) -> Vec<String> {
@@ -304,33 +300,29 @@ fn trace(item: Option<Item<'_>>) -> TraceRules {
     }
 }
 
-/// Names that thresholds may match.
-fn known_names(setup: &[Stage], teardown: &[Stage], scenarios: &[Scenario]) -> Known {
-    let mut known = Known::default();
-    stage_names(setup, &mut known.stages);
-    stage_names(teardown, &mut known.stages);
-    for scenario in scenarios {
-        known.scenarios.push(scenario.name.clone());
-        known
-            .sites
-            .extend(scenario.sites.iter().map(|(site, _)| site.clone()));
-        stage_names(&scenario.stages, &mut known.stages);
-        stage_names(&scenario.cleanup, &mut known.stages);
-    }
+/// Names that thresholds may match: those that the plan writes, also where something else about them is wrong. Stages
+/// that could not be read have names too, so that a threshold may mean one of them.
+fn known_names(item: Item<'_>, stages: StageNames) -> Known {
+    let scenarios = item.key("scenarios").map(Item::entries).unwrap_or_default();
+    let sites = scenarios
+        .iter()
+        .map(|scenario| scenario.value.key("sites").map(Item::entries));
     // With one scenario everywhere, agents may be at any site.
-    if scenarios.iter().any(|scenario| scenario.sites.is_empty()) {
-        known.sites.clear();
-    }
-    known
-}
-
-fn stage_names(stages: &[Stage], names: &mut Vec<String>) {
-    for stage in stages {
-        names.push(stage.name.clone());
-        match &stage.action {
-            Action::Drive { .. } => {}
-            Action::Repeat(repeat) => stage_names(&repeat.stages, names),
-            Action::Parallel(stages) => stage_names(stages, names),
-        }
+    let sites: Option<Vec<_>> = sites
+        .map(|sites| sites.filter(|sites| !sites.is_empty()))
+        .collect();
+    Known {
+        scenarios: scenarios.iter().map(|entry| entry.key.to_owned()).collect(),
+        stages: if stages.incomplete {
+            Vec::new()
+        } else {
+            stages.names
+        },
+        sites: sites
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|site| site.key.to_owned())
+            .collect(),
     }
 }

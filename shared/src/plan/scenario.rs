@@ -2,22 +2,26 @@
 
 use std::time::Duration;
 
+use super::blocks::Blocks;
 use super::expr::Names;
 use super::item::{EntryItem, Item};
 use super::model::{Begin, Scenario};
 use super::nearest::nearest;
 use super::problem::ProblemCode;
-use super::stage::{Place, StageList};
+use super::stage::{Place, StageList, StageNames};
 use crate::load::{LoadModel, table};
 
 /// How long sessions may go on after the end, unless the plan says so.
 const GRACEFUL_STOP: Duration = Duration::from_secs(30);
 
 /// Reads one scenario.
-pub(super) fn read(
-    entry: EntryItem<'_>,
+///
+/// Names of its stages are known also where something else about it is wrong.
+pub(super) fn read<'r>(
+    entry: EntryItem<'r>,
     names: &Names,
-    blocks: Option<Item<'_>>,
+    blocks: &Blocks<'r>,
+    known: &mut StageNames,
 ) -> Option<Scenario> {
     let item = entry.value;
     check_name(entry);
@@ -35,9 +39,13 @@ pub(super) fn read(
             .unwrap_or_default()
     };
     let (stages, cleanup) = (stages("stages"), stages("cleanup"));
+    let none = list.is_empty();
+    list.name_stages(known);
+    known.incomplete |= !item.has("stages");
+    // Blocks may be empty too.
     if item
         .key("stages")
-        .is_some_and(|stages| stages.items().is_empty())
+        .is_some_and(|key| none || key.items().is_empty())
     {
         let message = "the scenario has no stages";
         item.problem_at(

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::blocks::Blocks;
 use super::error_kind::ErrorKind;
 use super::expr::{Expr, Names};
 use super::form::STAGE_TIMEOUT;
@@ -16,6 +17,8 @@ use super::vars::is_identifier;
 
 /// The most stages of a scenario, blocks put in place: blocks may use blocks.
 const MAX_STAGES: usize = 2_000;
+/// The deepest nesting of stages, blocks put in place.
+const MAX_NESTING: usize = 32;
 const EVERY: Duration = Duration::from_millis(500);
 const BACKOFF: Duration = Duration::from_millis(250);
 const STALL: Duration = Duration::from_secs(1);
@@ -64,20 +67,39 @@ impl Place {
 }
 
 /// Reads the lists of stages of one scenario, which share names and what they save.
-pub(super) struct StageList<'r> {
+pub(super) struct StageList<'r, 'b> {
     place: Place,
     names: Names,
-    blocks: Option<Item<'r>>,
+    blocks: &'b Blocks<'r>,
     /// Names of stages so far, and where they stand.
     taken: HashMap<String, Position>,
     /// Blocks being put in place.
     using: Vec<String>,
+    /// Whether blocks are put in place each time, or read once for their problems.
+    expand: Expand,
     prefix: String,
     count: usize,
+    depth: usize,
+    /// Whether a stage could not be read so far that its name is known.
+    nameless: bool,
 }
 
-impl<'r> StageList<'r> {
-    pub(super) fn new(place: Place, mut names: Names, blocks: Option<Item<'r>>) -> Self {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expand {
+    Always,
+    Once,
+}
+
+/// Names of stages, for what refers to them.
+#[derive(Debug, Default)]
+pub(super) struct StageNames {
+    pub(super) names: Vec<String>,
+    /// Whether there are more, of stages that could not be read.
+    pub(super) incomplete: bool,
+}
+
+impl<'r, 'b> StageList<'r, 'b> {
+    pub(super) fn new(place: Place, mut names: Names, blocks: &'b Blocks<'r>) -> Self {
         for result in RESULTS {
             names.explain(result, "results are for the stage's own `expect`, `until` and `save`; save what later stages need");
         }
@@ -94,8 +116,22 @@ impl<'r> StageList<'r> {
             blocks,
             taken: HashMap::new(),
             using: Vec::new(),
+            expand: Expand::Always,
             prefix: String::new(),
             count: 0,
+            depth: 0,
+            nameless: false,
+        }
+    }
+
+    /// Reads blocks that stand nowhere.
+    pub(super) fn unused(mut names: Names, blocks: &'b Blocks<'r>) -> Self {
+        names.add("session");
+        names.add("run");
+        names.open();
+        Self {
+            expand: Expand::Once,
+            ..Self::new(Place::Session, names, blocks)
         }
     }
 
@@ -104,28 +140,58 @@ impl<'r> StageList<'r> {
         self.names
     }
 
+    /// Whether there was no stage so far, not even one that could not be read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.taken.is_empty() && !self.nameless
+    }
+
+    /// Adds the names of the stages so far.
+    pub(super) fn name_stages(&self, known: &mut StageNames) {
+        let mut names: Vec<_> = self.taken.iter().map(|(name, at)| (at, name)).collect();
+        names.sort_unstable();
+        known
+            .names
+            .extend(names.into_iter().map(|(_, name)| name.clone()));
+        known.incomplete |= self.nameless;
+    }
+
     pub(super) fn read(&mut self, list: Item<'r>) -> Vec<Stage> {
         let mut stages = Vec::new();
         for item in list.items() {
-            self.count += 1;
-            if self.count > MAX_STAGES {
-                if self.count == MAX_STAGES + 1 {
-                    let message =
-                        format!("there are more than {MAX_STAGES} stages, blocks put in place");
-                    item.problem(
-                        ProblemCode::TooLarge,
-                        message,
-                        "use `repeat`, or fewer blocks in blocks",
-                    );
-                }
-                break;
-            }
-            match item.key("use") {
-                Some(block) => stages.extend(self.block(item, block)),
-                None => stages.extend(self.stage(item)),
-            }
+            let Some(more) = self.step(item) else { break };
+            stages.extend(more);
         }
         stages
+    }
+
+    /// One item of a list: a stage, or the stages of a block. `None`: there are too many.
+    fn step(&mut self, item: Item<'r>) -> Option<Vec<Stage>> {
+        self.count += 1;
+        if self.count > MAX_STAGES {
+            if self.count == MAX_STAGES + 1 {
+                let message =
+                    format!("there are more than {MAX_STAGES} stages, blocks put in place");
+                let hint = "use `repeat`, or fewer blocks in blocks";
+                item.problem(ProblemCode::TooLarge, message, hint);
+            }
+            self.nameless = true;
+            return None;
+        }
+        if self.depth >= MAX_NESTING {
+            let message =
+                format!("stages are nested more than {MAX_NESTING} deep, blocks put in place");
+            let hint = "put fewer stages and blocks into each other";
+            item.problem(ProblemCode::TooLarge, message, hint);
+            self.nameless = true;
+            return Some(Vec::new());
+        }
+        self.depth += 1;
+        let stages = match item.key("use") {
+            Some(block) => self.block(item, block),
+            None => self.stage(item).into_iter().collect(),
+        };
+        self.depth -= 1;
+        Some(stages)
     }
 
     fn block(&mut self, item: Item<'r>, block: Item<'r>) -> Vec<Stage> {
@@ -142,21 +208,11 @@ impl<'r> StageList<'r> {
                 "write it into the block's stages; `as` prefixes their names",
             );
         }
-        let Some(name) = block.text() else {
-            return Vec::new();
-        };
-        let blocks = self.blocks.map(Item::entries).unwrap_or_default();
-        let Some(entry) = blocks.iter().find(|entry| entry.key == name) else {
-            let known = blocks.iter().map(|entry| entry.key);
-            let hint = nearest(&name, known).map_or_else(
-                || "declare it under `blocks`".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            block.problem(
-                ProblemCode::UnknownName,
-                format!("there is no block `{name}`"),
-                hint,
-            );
+        let found = block
+            .text()
+            .and_then(|name| Some((self.blocks.find(&name, block)?, name)));
+        let Some(((list, first), name)) = found else {
+            self.nameless = true;
             return Vec::new();
         };
         if self.using.iter().any(|used| *used == name) {
@@ -166,21 +222,31 @@ impl<'r> StageList<'r> {
                 message,
                 "a block may not come back to itself",
             );
+            self.nameless = true;
+            return Vec::new();
+        }
+        if self.expand == Expand::Once && !first {
             return Vec::new();
         }
         let outer = self.prefix.clone();
         if let Some(prefix) = item.key("as").and_then(Item::name) {
             self.prefix = format!("{outer}{prefix}.");
         }
-        self.using.push(name.into_owned());
-        let stages = self.read(entry.value);
-        self.using.pop();
+        let stages = self.read_block(&name, list);
         self.prefix = outer;
+        stages
+    }
+
+    pub(super) fn read_block(&mut self, name: &str, list: Item<'r>) -> Vec<Stage> {
+        self.using.push(name.to_owned());
+        let stages = self.read(list);
+        self.using.pop();
         stages
     }
 
     fn stage(&mut self, item: Item<'r>) -> Option<Stage> {
         if !item.is_map() {
+            self.nameless = true;
             return None;
         }
         let name = self.name(item);
@@ -214,6 +280,7 @@ impl<'r> StageList<'r> {
         );
         self.save(item);
         check_stream_keys(item, streams);
+        check_group_keys(item);
         let integrity = item.key("integrity").and_then(|key| {
             let integrity = integrity::read(key)?;
             if let Some(Action::Drive { stage, .. }) = &action {
@@ -248,8 +315,11 @@ impl<'r> StageList<'r> {
     }
 
     fn name(&mut self, item: Item<'_>) -> Option<String> {
+        let Some(name) = item.key("name").and_then(Item::name) else {
+            self.nameless = true;
+            return None;
+        };
         let key = item.key("name")?;
-        let name = key.name()?;
         let full = format!("{}{name}", self.prefix);
         if let Some(first) = self.taken.get(&full) {
             let message = format!("there is another stage `{full}`");
@@ -303,13 +373,6 @@ impl<'r> StageList<'r> {
         if let Some(repeat) = item.key("repeat") {
             return self.repeat(raw, repeat);
         }
-        if let Some(stages) = item.key("stages") {
-            stages.problem(
-                ProblemCode::Conflict,
-                "`stages` needs `repeat`",
-                "write `repeat: { times: … }` beside it, or `parallel`",
-            );
-        }
         let entry = item
             .entries()
             .into_iter()
@@ -325,19 +388,17 @@ impl<'r> StageList<'r> {
         })
     }
 
-    /// Side by side, none sees what another saves; what follows sees what all saved.
-    fn branches(&mut self, list: Item<'r>) -> Vec<Stage> {
+    /// Side by side, none sees what another saves; what follows sees what all saved. The stages of a block are one branch.
+    fn branches(&mut self, list: Item<'r>) -> Vec<Vec<Stage>> {
         let before = self.names.clone();
         let mut after = before.clone();
-        let mut stages = Vec::new();
+        let mut branches = Vec::new();
         let into = self.place.saves_into();
         for item in list.items() {
             self.names = before.clone();
-            stages.extend(match item.key("use") {
-                Some(block) => self.block(item, block),
-                None => self.stage(item).into_iter().collect(),
-            });
-            after.add_fields(into, self.names.fields(into).iter().map(String::as_str));
+            let Some(branch) = self.step(item) else { break };
+            branches.push(branch);
+            after.add_fields(into, self.names.fields(into));
         }
         self.names = after;
         if list.items().is_empty() {
@@ -347,7 +408,7 @@ impl<'r> StageList<'r> {
                 "write at least one stage",
             );
         }
-        stages
+        branches
     }
 
     fn repeat(&mut self, raw: Item<'r>, repeat: Item<'_>) -> Option<Action> {
@@ -459,6 +520,39 @@ fn check_stream_keys(item: Item<'_>, streams: bool) {
             "remove `stall`",
         );
     }
+}
+
+/// Keys that belong to a group of stages, or to a stage that is none.
+fn check_group_keys(item: Item<'_>) {
+    let group = ["repeat", "parallel"].into_iter().find(|key| item.has(key));
+    let conflict = |key: &str, message: String, hint: &str| {
+        if let Some(entry) = item.entry(key) {
+            item.problem_at(entry.key_span, ProblemCode::Conflict, message, hint);
+        }
+    };
+    match group {
+        Some("parallel") => conflict(
+            "stages",
+            "`stages` does not go with `parallel`".to_owned(),
+            "list the stages under `parallel`, or write `repeat: { …, parallel: true }`",
+        ),
+        Some(_) => {}
+        None => conflict(
+            "stages",
+            "`stages` needs `repeat`".to_owned(),
+            "write `repeat: { times: … }` beside it, or `parallel`",
+        ),
+    }
+    if let Some(group) = group {
+        let message = format!("`integrity` does not go with `{group}`, which has no stream");
+        let hint = "write it on the inner stage whose stream it verifies";
+        conflict("integrity", message, hint);
+    }
+    conflict(
+        "as",
+        "`as` needs `use`".to_owned(),
+        "remove it; it prefixes the names of a block's stages, and a loop's variable is `repeat: { as: … }`",
+    );
 }
 
 fn check_timeouts(item: Item<'_>, timeout: Option<Duration>, attempt: Option<Duration>) {

@@ -131,7 +131,7 @@ pub(super) static STAGE: Keys = Keys {
         Key::new("name", Form::Name, "Unique in its scenario; the label `stage` of its metrics. `use` takes none."),
         Key::new("repeat", Form::Object(&REPEAT), "Runs `stages` many times."),
         Key::new("stages", STAGES, "What `repeat` runs."),
-        Key::new("parallel", STAGES, "Runs stages side by side. When one fails the others are cancelled."),
+        Key::new("parallel", STAGES, "Runs stages side by side; the stages of a block, `use`, are one branch and run in order. When one fails the others are cancelled."),
         Key::new("use", Form::Name, "Puts the stages of a block here."),
         Key::new("as", Form::Name, "Prefixes the names of the stages of `use`: `PREFIX.name`."),
         Key::new("expect", EXPRS, "Expressions that must be true."),

@@ -1,13 +1,20 @@
 //! Variables: defaults, what overrides them, and variables that use others.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value as Json;
 
-use super::expr::{Names, Scope, Template, Value};
+use super::expr::{ExprProblem, Names, Scope, Template, Value, listed};
 use super::nearest::nearest;
-use super::problem::{Position, Problem, ProblemCode, Span};
+use super::problem::{MAX_PROBLEMS, Position, Problem, ProblemCode, Span};
 use super::yaml::{self, Entry, Node, NodeKind, core_scalar};
+
+/// The longest row of variables that use each other.
+const MAX_CHAIN: usize = 64;
+/// The most bytes that variables may come to by using others: each can double the one before it.
+const MAX_COMPUTED: usize = 256 << 10;
+/// The deepest nesting of a variable that uses others.
+const MAX_NESTING: usize = 128;
 
 /// What sets variables from outside of the plan: `--var` and `TESTMESH_VAR_…`.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -66,14 +73,16 @@ impl VarOverrides {
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         let pairs: serde_json::Map<String, Json> =
             serde_json::from_str(if text.is_empty() { "{}" } else { text })?;
-        let mut overrides = Self::default();
-        for (name, value) in pairs {
-            match value {
-                Json::String(yaml) => overrides.set(name, yaml),
-                other => overrides.set(name, other.to_string()),
-            }
-        }
-        Ok(overrides)
+        let yaml = |value| match value {
+            Json::String(yaml) => yaml,
+            other => other.to_string(),
+        };
+        // An object has each name once.
+        let pairs = pairs
+            .into_iter()
+            .map(|(name, value)| (name, yaml(value)))
+            .collect();
+        Ok(Self(pairs))
     }
 
     /// Names and values, as they were set.
@@ -91,182 +100,364 @@ pub(super) fn is_identifier(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+/// Names of the variables that a plan's text declares, also where the plan has problems; for what overrides them.
+#[must_use]
+pub fn declared_vars(text: &str) -> Vec<String> {
+    let (root, _) = yaml::parse(text);
+    let names = root.as_ref().map(declared).unwrap_or_default().iter();
+    names.map(|entry| entry.key.clone()).collect()
+}
+
+fn declared(root: &Node) -> &[Entry] {
+    root.get("vars").map(Node::entries).unwrap_or_default()
+}
+
 /// Resolves `vars`.
 pub(super) fn resolve(
     root: &Node,
     overrides: &VarOverrides,
     problems: &mut Vec<Problem>,
 ) -> serde_json::Map<String, Json> {
-    let declared = root.get("vars").map(Node::entries).unwrap_or_default();
-    for (name, _) in overrides
-        .iter()
-        .filter(|(name, _)| !declared.iter().any(|entry| entry.key == *name))
-    {
-        let names = declared.iter().map(|entry| entry.key.as_str());
-        let hint = nearest(name, names.clone()).map_or_else(
-            || {
-                format!(
-                    "the plan's `vars` are: {}",
-                    names.collect::<Vec<_>>().join(", ")
-                )
-            },
-            |near| format!("did you mean `{near}`?"),
-        );
-        let message = format!("the plan has no variable `{name}` to set");
-        let at = root
-            .entry("vars")
-            .map_or(Span::START, |entry| entry.key_span);
-        problems.push(Problem::new(at, ProblemCode::UnknownName, message).hint(hint));
-    }
+    let declared = declared(root);
+    unknown_overrides(root, overrides, problems);
+    let mut names = Names::default();
+    names.add_fields("vars", declared.iter().map(|entry| entry.key.as_str()));
+    let by_name = declared.iter().enumerate().rev();
     let mut resolver = Resolver {
         declared,
-        overrides,
+        overrides: overrides.iter().collect(),
         problems,
-        done: serde_json::Map::new(),
-        broken: HashSet::new(),
+        by_name: by_name
+            .map(|(at, entry)| (entry.key.as_str(), at))
+            .collect(),
+        names,
+        states: declared.iter().map(|_| State::New).collect(),
+        left: MAX_COMPUTED,
+        refused: false,
     };
-    for entry in declared {
+    for (at, entry) in declared.iter().enumerate() {
         if is_identifier(&entry.key) {
-            resolver.variable(entry, &mut Vec::new());
+            resolver.resolve(at);
         } else {
             let message = format!("`{}` cannot be read as `vars.…`", entry.key);
             let hint = "names of variables are made of letters, digits and `_`";
-            resolver
-                .problems
-                .push(Problem::new(entry.key_span, ProblemCode::BadValue, message).hint(hint));
+            resolver.problem(entry.key_span, ProblemCode::BadValue, message, hint);
         }
     }
-    let Resolver { mut done, .. } = resolver;
     // In the plan's order, whatever order they were resolved in.
-    declared
+    let states = resolver.states.into_iter();
+    let resolved = states.zip(declared).filter_map(|(state, entry)| {
+        let json = match state {
+            State::Done(done) => done.json,
+            State::Broken => Json::Null,
+            State::New | State::Open(_) => return None,
+        };
+        Some((entry.key.clone(), json))
+    });
+    resolved.collect()
+}
+
+/// Reports what is set but not declared.
+fn unknown_overrides(root: &Node, overrides: &VarOverrides, problems: &mut Vec<Problem>) {
+    let known: Vec<&str> = declared(root)
         .iter()
-        .filter_map(|entry| Some((entry.key.clone(), done.remove(&entry.key)?)))
-        .collect()
+        .map(|entry| entry.key.as_str())
+        .collect();
+    let is_known: HashSet<&str> = known.iter().copied().collect();
+    let at = root
+        .entry("vars")
+        .map_or(Span::START, |entry| entry.key_span);
+    let unknown = overrides
+        .iter()
+        .filter(|(name, _)| !is_known.contains(name));
+    for (name, _) in unknown.take(MAX_PROBLEMS) {
+        let hint = nearest(name, known.iter().copied()).map_or_else(
+            || format!("the plan's `vars` are: {}", listed(known.iter().copied())),
+            |near| format!("did you mean `{near}`?"),
+        );
+        let message = format!("the plan has no variable `{name}` to set");
+        problems.push(Problem::new(at, ProblemCode::UnknownName, message).hint(hint));
+    }
+}
+
+/// A variable's default before the variables that it uses have values.
+enum Draft {
+    Value(Json),
+    Text(Span, Template),
+    List(Vec<Self>),
+    Map(Vec<(String, Self)>),
+    /// Its problem has been reported.
+    Broken,
+}
+
+/// How far a variable is.
+enum State {
+    New,
+    /// Those that it uses come first.
+    Open(Draft),
+    Done(Done),
+    /// Null, and its problem has been reported.
+    Broken,
+}
+
+struct Done {
+    json: Json,
+    /// The same for the evaluator, which shares it.
+    value: Value,
+    /// How many variables stand behind each other up to this one.
+    chain: usize,
 }
 
 struct Resolver<'p> {
     declared: &'p [Entry],
-    overrides: &'p VarOverrides,
+    overrides: HashMap<&'p str, &'p str>,
     problems: &'p mut Vec<Problem>,
-    done: serde_json::Map<String, Json>,
-    /// Variables whose problem has been reported.
-    broken: HashSet<String>,
+    by_name: HashMap<&'p str, usize>,
+    names: Names,
+    /// Of each variable, in the plan's order.
+    states: Vec<State>,
+    /// The bytes that variables which use others may still come to.
+    left: usize,
+    /// Whether it has been told that variables are too large; once is enough.
+    refused: bool,
 }
 
 impl<'p> Resolver<'p> {
     fn problem(&mut self, span: Span, code: ProblemCode, message: String, hint: impl Into<String>) {
-        self.problems
-            .push(Problem::new(span, code, message).hint(hint));
+        self.report(Problem::new(span, code, message).hint(hint));
+    }
+
+    fn report(&mut self, problem: Problem) {
+        if self.problems.len() < 4 * MAX_PROBLEMS {
+            self.problems.push(problem);
+        }
+    }
+
+    fn too_large(&mut self, span: Span, message: String, hint: &str) {
+        if !self.refused {
+            self.refused = true;
+            self.problem(span, ProblemCode::TooLarge, message, hint);
+        }
     }
 
     /// Resolves one variable, and before it those it uses. A broken one becomes null.
-    fn variable(&mut self, entry: &'p Entry, using: &mut Vec<&'p str>) {
-        if self.done.contains_key(&entry.key) || self.broken.contains(&entry.key) {
-            return;
+    ///
+    /// Those that wait for others stand in a list, so that no chain of them is deeper than the stack.
+    fn resolve(&mut self, first: usize) {
+        let mut waiting: Vec<(usize, Vec<usize>)> = Vec::new();
+        let mut next = Some(first);
+        loop {
+            if let Some(at) = next.take() {
+                if matches!(self.states[at], State::New) {
+                    let (draft, uses) = self.draft(at);
+                    self.states[at] = State::Open(draft);
+                    waiting.push((at, uses));
+                } else if matches!(self.states[at], State::Open(_)) {
+                    self.circle(at, waiting.iter().map(|(at, _)| *at));
+                }
+            }
+            let Some((at, uses)) = waiting.last_mut() else {
+                return;
+            };
+            next = uses.pop();
+            if next.is_none() {
+                let at = *at;
+                waiting.pop();
+                self.finish(at);
+            }
         }
-        if let Some(start) = using.iter().position(|name| *name == entry.key) {
-            let mut circle: Vec<&str> = using[start..].to_vec();
-            circle.push(&entry.key);
-            let message = format!("variables use each other: {}", circle.join(" → "));
-            self.problem(
-                entry.key_span,
-                ProblemCode::Cycle,
-                message,
-                "give one of them a value of its own",
-            );
-            self.broken.insert(entry.key.clone());
-            return;
-        }
-        using.push(&entry.key);
-        let value = self.node(&entry.value, using);
-        using.pop();
-        let value = match self.overridden(entry, value.as_ref()) {
-            Some(overridden) => Some(overridden),
-            None => value,
-        };
-        if value.is_none() {
-            self.broken.insert(entry.key.clone());
-        }
-        self.done
-            .insert(entry.key.clone(), value.unwrap_or(Json::Null));
     }
 
-    fn node(&mut self, node: &'p Node, using: &mut Vec<&'p str>) -> Option<Json> {
+    /// Reports variables that use each other; `at` is used by the last of those that wait, and waits itself.
+    fn circle(&mut self, at: usize, waiting: impl Iterator<Item = usize>) {
+        let declared = self.declared;
+        let names = waiting.skip_while(|waits| *waits != at).chain([at]);
+        let names: Vec<&str> = names.map(|at| declared[at].key.as_str()).collect();
+        let shown = match names.len() {
+            0..=MAX_CHAIN => names.join(" → "),
+            most => format!("{} → … → {}", names[..8].join(" → "), names[most - 1]),
+        };
+        self.problem(
+            declared[at].key_span,
+            ProblemCode::Cycle,
+            format!("variables use each other: {shown}"),
+            "give one of them a value of its own",
+        );
+        self.states[at] = State::Broken;
+    }
+
+    /// What a variable's default is made of, and the variables that it uses, the last one first.
+    fn draft(&mut self, at: usize) -> (Draft, Vec<usize>) {
+        let mut uses = Vec::new();
+        let mut seen = HashSet::new();
+        let draft = self.node(&self.declared[at].value, &mut |used| {
+            if seen.insert(used) {
+                uses.push(used);
+            }
+        });
+        uses.reverse();
+        (draft, uses)
+    }
+
+    fn node(&mut self, node: &'p Node, uses: &mut dyn FnMut(usize)) -> Draft {
         match &node.kind {
             NodeKind::Scalar { text, plain, .. } => {
                 if text.contains('$') {
-                    self.text(node, text, using)
+                    self.text(node, text, uses)
                 } else if *plain {
-                    Some(core_scalar(text))
+                    Draft::Value(core_scalar(text))
                 } else {
-                    Some(text.as_str().into())
+                    Draft::Value(text.as_str().into())
                 }
             }
             NodeKind::List(items) => {
-                let items: Vec<_> = items.iter().map(|item| self.node(item, using)).collect();
-                items.into_iter().collect::<Option<_>>().map(Json::Array)
+                Draft::List(items.iter().map(|item| self.node(item, uses)).collect())
             }
-            NodeKind::Map(entries) => {
-                let entries: Vec<_> = entries
+            NodeKind::Map(entries) => Draft::Map(
+                entries
                     .iter()
-                    .map(|entry| Some((entry.key.clone(), self.node(&entry.value, using)?)))
-                    .collect();
-                entries.into_iter().collect::<Option<_>>().map(Json::Object)
-            }
+                    .map(|entry| (entry.key.clone(), self.node(&entry.value, uses)))
+                    .collect(),
+            ),
         }
     }
 
-    fn text(&mut self, node: &'p Node, text: &str, using: &mut Vec<&'p str>) -> Option<Json> {
-        let mut names = Names::default();
-        names.add_fields("vars", self.declared.iter().map(|entry| entry.key.as_str()));
+    fn text(&mut self, node: &'p Node, text: &str, uses: &mut dyn FnMut(usize)) -> Draft {
+        if self.problems.len() >= 4 * MAX_PROBLEMS {
+            return Draft::Broken;
+        }
         let at = Position { ..node.span.start };
         let (template, found) = match Template::compile(text, at) {
             Ok(template) => {
-                let found = template.check(&names);
+                let found = template.check(&self.names);
                 (Some(template), found)
             }
             Err(found) => (None, found),
         };
-        for problem in &found {
-            let code = if problem.scope {
-                ProblemCode::NotInScope
+        for ExprProblem {
+            scope,
+            message,
+            hint,
+            ..
+        } in &found
+        {
+            // A name that is not there may be elsewhere; an expression that does not compile is wrong everywhere.
+            let (code, otherwise) = if *scope {
+                let only = "variables may use `vars` only".to_owned();
+                (ProblemCode::NotInScope, Some(only))
             } else {
-                ProblemCode::Expression
+                (ProblemCode::Expression, None)
             };
-            let hint = problem
-                .hint
-                .clone()
-                .unwrap_or_else(|| "variables may use `vars` only".to_owned());
-            self.problem(node.span, code, problem.message.clone(), hint);
+            let mut problem = Problem::new(node.span, code, message.clone());
+            problem.hint = hint.clone().or(otherwise);
+            self.report(problem);
         }
-        let template = template.filter(|_| found.is_empty())?;
-        for entry in self.declared {
-            if template.reads_field("vars", &entry.key) {
-                self.variable(entry, using);
-                if !self.done.contains_key(&entry.key) || self.broken.contains(&entry.key) {
-                    return None;
-                }
+        let Some(template) = template.filter(|_| found.is_empty()) else {
+            return Draft::Broken;
+        };
+        for field in template.fields("vars") {
+            let Some(name) = field else {
+                let message = "a variable cannot use `vars` as a whole, which it is part of";
+                let hint = "name the variables that it uses";
+                self.problem(node.span, ProblemCode::Cycle, message.to_owned(), hint);
+                return Draft::Broken;
+            };
+            if let Some(used) = self.by_name.get(name) {
+                uses(*used);
             }
+        }
+        Draft::Text(node.span, template)
+    }
+
+    /// Gives a variable its value; those that it uses have theirs.
+    fn finish(&mut self, at: usize) {
+        let entry = &self.declared[at];
+        let State::Open(draft) = std::mem::replace(&mut self.states[at], State::Broken) else {
+            // It is part of a circle.
+            if let Some(json) = self.overridden(entry, None) {
+                self.states[at] = State::Done(Done::new(json, 1));
+            }
+            return;
+        };
+        let mut chain = 0;
+        let default = self.json(&draft, &mut chain);
+        let default = default.filter(|_| self.fits(entry, chain + 1));
+        let json = self.overridden(entry, default.as_ref()).or(default);
+        if let Some(json) = json {
+            self.states[at] = State::Done(Done::new(json, chain + 1));
+        }
+    }
+
+    fn fits(&mut self, entry: &Entry, chain: usize) -> bool {
+        if chain > MAX_CHAIN {
+            let message = format!("more than {MAX_CHAIN} variables use each other in a row");
+            let hint = "write values where they are used; a variable should need one or two others";
+            self.too_large(entry.key_span, message, hint);
+        }
+        chain <= MAX_CHAIN
+    }
+
+    /// The value of a draft, and how many variables stand behind it.
+    fn json(&mut self, draft: &Draft, chain: &mut usize) -> Option<Json> {
+        match draft {
+            Draft::Value(json) => Some(json.clone()),
+            Draft::Text(span, template) => self.evaluate(*span, template, chain),
+            // All items are evaluated before any is missed, so that all problems are found.
+            Draft::List(items) => {
+                let items: Vec<_> = items.iter().map(|item| self.json(item, chain)).collect();
+                items.into_iter().collect::<Option<_>>().map(Json::Array)
+            }
+            Draft::Map(entries) => {
+                let entries: Vec<_> = entries
+                    .iter()
+                    .map(|(key, value)| Some((key.clone(), self.json(value, chain)?)))
+                    .collect();
+                entries.into_iter().collect::<Option<_>>().map(Json::Object)
+            }
+            Draft::Broken => None,
+        }
+    }
+
+    fn evaluate(&mut self, span: Span, template: &Template, chain: &mut usize) -> Option<Json> {
+        let mut used = Vec::new();
+        for field in template.fields("vars") {
+            let at = *self.by_name.get(field?)?;
+            let State::Done(done) = &self.states[at] else {
+                return None;
+            };
+            *chain = (*chain).max(done.chain);
+            used.push((self.declared[at].key.as_str(), done.value.clone()));
+        }
+        if self.refused || *chain >= MAX_CHAIN {
+            // `fits` says so; there is no value to go on with.
+            return (!self.refused).then_some(Json::Null);
         }
         let mut scope = Scope::root();
-        scope.set("vars", Value::from_json(&Json::Object(self.done.clone())));
-        match template.value(&scope) {
-            Ok(value) => Some(value.to_json()),
+        scope.set("vars", Value::map(used));
+        let value = match template.value_within(&scope, self.left) {
+            Ok(value) => value,
             Err(error) => {
-                self.problem(
-                    node.span,
-                    ProblemCode::BadValue,
-                    error.to_string(),
-                    "see the variables that it uses",
-                );
-                None
+                let hint = "see the variables that it uses";
+                self.problem(span, ProblemCode::BadValue, error.to_string(), hint);
+                return None;
             }
-        }
+        };
+        let weight = value.as_ref().and_then(|value| weight(value, self.left, 0));
+        let Some((value, weight)) = value.zip(weight) else {
+            let message = format!(
+                "variables that use others come to more than {MAX_COMPUTED} bytes or {MAX_NESTING} levels"
+            );
+            let hint = "write long values where they are used";
+            self.too_large(span, message, hint);
+            return None;
+        };
+        self.left -= weight;
+        Some(value.to_json())
     }
 
     /// The value that overrides the default, if there is one and it is of the default's type.
     fn overridden(&mut self, entry: &Entry, default: Option<&Json>) -> Option<Json> {
-        let (_, yaml) = self.overrides.iter().find(|(name, _)| *name == entry.key)?;
+        let yaml = *self.overrides.get(entry.key.as_str())?;
         let value = match default {
             // What is text may look like anything.
             Some(Json::String(_)) if !yaml.trim_start().starts_with(['"', '\'']) => yaml.into(),
@@ -318,6 +509,29 @@ impl<'p> Resolver<'p> {
         }
         Some(node.as_ref().map_or(Json::Null, plain_json))
     }
+}
+
+impl Done {
+    fn new(json: Json, chain: usize) -> Self {
+        let value = Value::from_json(&json);
+        Self { json, value, chain }
+    }
+}
+
+/// The bytes that a value comes to, if they are no more than `most` and it is not nested too deeply.
+fn weight(value: &Value, most: usize, depth: usize) -> Option<usize> {
+    let mut total = value.as_str().map_or(1, str::len).max(1);
+    if depth > MAX_NESTING || total > most {
+        return None;
+    }
+    for item in value.as_list().unwrap_or_default() {
+        total += weight(item, most - total, depth + 1)?;
+    }
+    for (key, item) in value.as_map().into_iter().flatten() {
+        total += weight(key, most - total, depth + 1)?;
+        total += weight(item, most - total, depth + 1)?;
+    }
+    Some(total)
 }
 
 /// A value as it is written, nothing resolved.

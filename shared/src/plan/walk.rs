@@ -234,6 +234,17 @@ fn load(item: Item<'_>) {
         .collect();
     match chosen.as_slice() {
         [] => {
+            // A name that nearly is one says what was meant.
+            let keys = || {
+                LOADS
+                    .iter()
+                    .flat_map(|form| form.keys.keys)
+                    .map(|key| key.name)
+            };
+            let entries = item.node.entries().iter();
+            for entry in entries.filter(|entry| !keys().any(|key| key == entry.key)) {
+                unknown(item, entry, "load", names.iter().copied().chain(keys()));
+            }
             let message = format!("`load` needs one of {}", listed(&names));
             item.problem_at(
                 head(item),

@@ -34,6 +34,14 @@ pub enum SinkError {
         #[source]
         source: opentelemetry_otlp::ExporterBuildError,
     },
+    /// The standard variables name a protocol that this build does not speak.
+    #[error("{variable} asks for `{protocol}`, but traces are exported over `grpc` only")]
+    Protocol {
+        /// Which variable.
+        variable: &'static str,
+        /// What it says.
+        protocol: String,
+    },
 }
 
 /// Takes the finished spans of one service. Clones share a queue.
@@ -59,6 +67,7 @@ impl SpanSink {
         if !is_configured(|name| std::env::var(name).ok()) {
             return Ok(None);
         }
+        check_protocol(|name| std::env::var(name).ok())?;
         let exporter = OtlpExporter::builder().with_tonic().build();
         exporter
             .map(|exporter| Some(Self::start(exporter, service, tasks)))
@@ -284,6 +293,25 @@ fn is_configured(var: impl Fn(&str) -> Option<String>) -> bool {
     !off && endpoints.into_iter().any(|name| set(name).is_some())
 }
 
+/// Refuses protocols other than gRPC, which the exporter would ignore: spans would go where nobody takes them. The variable
+/// for traces wins over the one for all signals.
+fn check_protocol(var: impl Fn(&str) -> Option<String>) -> Result<(), SinkError> {
+    let variables = [
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+    ];
+    let said = variables.into_iter().find_map(|variable| {
+        let protocol = var(variable).map(|value| value.trim().to_owned());
+        Some((variable, protocol.filter(|value| !value.is_empty())?))
+    });
+    match said {
+        Some((variable, protocol)) if protocol != "grpc" => {
+            Err(SinkError::Protocol { variable, protocol })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` win over the name that the code gives.
 fn resource(service: &str) -> Resource {
     let found = Resource::builder().build();
@@ -386,6 +414,22 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"),
             ("OTEL_TRACES_EXPORTER", "none")
         ])));
+    }
+
+    #[test]
+    fn protocols_other_than_grpc_are_refused_by_name() {
+        let check = |pairs| check_protocol(vars(pairs)).map_err(|error| error.to_string());
+        assert_eq!(check(&[]), Ok(()));
+        assert_eq!(check(&[("OTEL_EXPORTER_OTLP_PROTOCOL", " grpc ")]), Ok(()));
+        assert_eq!(
+            check(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]),
+            Err("OTEL_EXPORTER_OTLP_PROTOCOL asks for `http/protobuf`, but traces are exported over `grpc` only".to_owned())
+        );
+        let both = &[
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+        ];
+        assert_eq!(check(both), Ok(()));
     }
 
     #[test]

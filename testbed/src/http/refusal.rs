@@ -30,7 +30,7 @@ pub(crate) enum Refusal {
     NotFound(&'static str),
     /// 409.
     Conflict(String),
-    /// 413.
+    /// 400, as the real server refuses what it does not read to its end.
     TooLarge,
     /// 500, where the real server fails.
     Internal(String),
@@ -52,7 +52,7 @@ impl IntoResponse for Refusal {
             Self::NotFound(message) => error(StatusCode::NOT_FOUND, message.to_owned()),
             Self::Conflict(message) => error(StatusCode::CONFLICT, message),
             Self::TooLarge => error(
-                StatusCode::PAYLOAD_TOO_LARGE,
+                StatusCode::BAD_REQUEST,
                 "the request body is too large".to_owned(),
             ),
             Self::Internal(message) => error(StatusCode::INTERNAL_SERVER_ERROR, message),

@@ -37,11 +37,13 @@ pub(crate) fn apply(raw: &RawConfigure, config: &Config, now: u64) -> Result<Req
     };
     let source = source(&raw)?;
     let request = request(&raw, kind, source, config)?;
-    if View::row_bytes(&request, fibre(config, source)) > MAX_ROW_BYTES {
-        return Err(bad(
-            "channels and frequencyRange make rows that are too large",
-        ));
-    }
+    let bytes = View::row_bytes(&request, fibre(config, source));
+    ensure(bytes <= MAX_ROW_BYTES, || {
+        "channels and frequencyRange make rows that are too large".to_owned()
+    })?;
+    ensure(bytes > 0, || {
+        "frequencyRange holds no frequency of this nfftSelection: rows would be empty".to_owned()
+    })?;
     if let Source::Historic { start, end } = source
         && !recordings::any_within(start, end, now)
     {

@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read_integer(&mut self, name: &str, value: &Value) -> Option<i64> {
-        if let Some(integer) = value.as_i64() {
+        if let Some(integer) = value.as_i64().or_else(|| whole(value.as_f64()?)) {
             return Some(integer);
         }
         let (kind, msg) = match value {
@@ -230,6 +230,18 @@ impl<'a> Reader<'a> {
         });
         None
     }
+}
+
+/// A number without a fractional part, which the schema takes for an integer: 200.0.
+fn whole(number: f64) -> Option<i64> {
+    /// Below it, every whole number is exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it is whole and less than 2^53 where it counts"
+    )]
+    let integer = number as i64;
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(integer)
 }
 
 fn not_an_object(loc: Vec<String>, found: &Value) -> Problem {
@@ -299,6 +311,15 @@ mod tests {
     }
 
     #[test]
+    fn a_number_without_a_fraction_is_an_integer() {
+        let mut body = body();
+        body["displayInfo"]["height"] = json!(200.0);
+        body["end_time"] = json!(-0.0);
+        let raw = configure(&body).unwrap();
+        assert_eq!((raw.height, raw.end), (200, Some(0)));
+    }
+
+    #[test]
     fn table_of_wrong_types() {
         for (value, kind) in [
             (json!(true), "int_type"),
@@ -306,6 +327,7 @@ mod tests {
             (json!({}), "int_type"),
             (json!("200"), "int_parsing"),
             (json!(200.5), "int_from_float"),
+            (json!(1e300), "int_from_float"),
             (json!(18_446_744_073_709_551_615_u64), "int_parsing_size"),
             (Value::Null, "int_type"),
         ] {

@@ -1,5 +1,7 @@
 //! The testbed's integration tests, in one binary so that they link once.
 
+#![cfg(test)]
+
 mod bootstrap;
 mod contract;
 mod faults;

@@ -134,15 +134,14 @@ static STAGE: Keys = Keys {
     groups: &[Group::AtMostOne(&["message", "messages"])],
 };
 
+/// A number of messages, or a template that gives one.
+const COUNT: Form = Form::Either(&[Form::Template, Form::Int(1, i64::MAX)]);
+
 static STOP: Keys = Keys {
     name: "stop",
     doc: "When a stream is enough. The call is cancelled then.",
     keys: &[
-        Key::new(
-            "messages",
-            Form::Either(&[Form::Template, Form::Int(1, i64::MAX)]),
-            "After so many messages: a number, or a `${…}` that gives one.",
-        ),
+        Key::new("messages", COUNT, "After so many messages."),
         Key::new("for", Form::Duration, "So long after the first message."),
         Key::new("end", Form::Bool, "When the server ends it."),
         Key::new("idle", Form::Duration, "After so long without a message.").not_yet(),
@@ -168,6 +167,11 @@ static END: Keys = Keys {
             "after_idle",
             Form::Duration,
             "Only after so long without a message.",
+        ),
+        Key::new(
+            "after_messages",
+            COUNT,
+            "Only after so many messages; before, the stream has ended early.",
         ),
     ],
     groups: &[],
@@ -233,8 +237,42 @@ pub(super) enum Call {
 #[derive(Debug)]
 pub(super) enum StopRule {
     Fixed(Stop),
-    /// After as many messages as this says.
-    Messages(Template),
+    Messages(Count),
+}
+
+/// A number of messages.
+#[derive(Debug)]
+pub(super) enum Count {
+    Fixed(u64),
+    Of(Template),
+}
+
+impl Count {
+    fn read(item: Item<'_>) -> Option<Self> {
+        let template = item.template()?;
+        if template.literal().is_none() {
+            return Some(Self::Of(template));
+        }
+        let count = item.int(1..=i64::MAX)?;
+        u64::try_from(count).ok().map(Self::Fixed)
+    }
+
+    fn resolve(&self, scope: &Scope<'_>) -> Result<u64, StageError> {
+        let template = match self {
+            Self::Fixed(count) => return Ok(*count),
+            Self::Of(template) => template,
+        };
+        let value = template
+            .value(scope)
+            .map_err(|error| StageError::template("a number of messages", &error))?;
+        value.as_u64().filter(|count| *count > 0).ok_or_else(|| {
+            let message = format!(
+                "`{}` gave {value}, not a number of messages",
+                template.source()
+            );
+            StageError::new(ErrorKind::Expectation, message).with_code("template")
+        })
+    }
 }
 
 /// When a stream is enough.
@@ -256,10 +294,33 @@ impl fmt::Display for Stop {
 }
 
 /// A status with which the server may end a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct EndRule {
-    pub(super) status: i32,
-    pub(super) after_idle: Option<Duration>,
+    status: i32,
+    after_idle: Option<Duration>,
+    after_messages: Option<Count>,
+}
+
+/// When one try of a stream is enough, and how it may end.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) stop: Stop,
+    /// `None`: OK, if `stop` waits for the end.
+    rules: Option<Vec<(i32, Option<Duration>, u64)>>,
+}
+
+impl Ends {
+    /// Whether the plan accepts that the server ended the stream so.
+    pub(super) fn accept(&self, status: i32, idle: Duration, messages: u64) -> bool {
+        match &self.rules {
+            Some(rules) => rules.iter().any(|(accepted, after_idle, after_messages)| {
+                *accepted == status
+                    && after_idle.is_none_or(|least| idle >= least)
+                    && messages >= *after_messages
+            }),
+            None => self.stop == Stop::End && status == status::OK,
+        }
+    }
 }
 
 impl GrpcStage {
@@ -273,23 +334,24 @@ impl GrpcStage {
         &self.address
     }
 
-    /// When a stream of one try is enough.
-    pub(super) fn stop(&self, scope: &Scope<'_>) -> Result<Stop, StageError> {
-        let template = match &self.stop {
-            None => return Ok(Stop::End),
-            Some(StopRule::Fixed(stop)) => return Ok(*stop),
-            Some(StopRule::Messages(template)) => template,
+    /// When a stream of one try is enough, and how it may end.
+    pub(super) fn ends(&self, scope: &Scope<'_>) -> Result<Ends, StageError> {
+        let stop = match &self.stop {
+            None => Stop::End,
+            Some(StopRule::Fixed(stop)) => *stop,
+            Some(StopRule::Messages(count)) => Stop::Messages(count.resolve(scope)?),
         };
-        let value = template
-            .value(scope)
-            .map_err(|error| StageError::template("stop.messages", &error))?;
-        match value.as_u64().filter(|count| *count > 0) {
-            Some(count) => Ok(Stop::Messages(count)),
-            None => {
-                let message = format!("stop.messages: {value} is not a number of 1 or more");
-                Err(StageError::new(ErrorKind::Expectation, message).with_code("template"))
-            }
-        }
+        let rule = |rule: &EndRule| {
+            let least = rule.after_messages.as_ref();
+            let least = least.map_or(Ok(0), |count| count.resolve(scope))?;
+            Ok((rule.status, rule.after_idle, least))
+        };
+        let rules = self.end.as_ref();
+        let rules = rules.map(|rules| rules.iter().map(rule).collect());
+        Ok(Ends {
+            stop,
+            rules: rules.transpose()?,
+        })
     }
 }
 
@@ -462,13 +524,7 @@ fn stop(item: Item<'_>) -> Option<StopRule> {
         return item.word(&["end"]).map(|_| StopRule::Fixed(Stop::End));
     }
     if let Some(messages) = item.key("messages") {
-        let template = messages.template()?;
-        if template.literal().is_none() {
-            return Some(StopRule::Messages(template));
-        }
-        let count = messages.int(1..=i64::MAX)?;
-        let count = u64::try_from(count).ok()?;
-        return Some(StopRule::Fixed(Stop::Messages(count)));
+        return Count::read(messages).map(StopRule::Messages);
     }
     if let Some(duration) = item.key("for") {
         return Some(StopRule::Fixed(Stop::For(duration.duration()?)));
@@ -483,10 +539,12 @@ fn end(item: Item<'_>) -> Option<Vec<EndRule>> {
         .into_iter()
         .map(|rule| {
             let after_idle = forms::optional(rule, "after_idle", Item::duration);
+            let after_messages = forms::optional(rule, "after_messages", Count::read);
             let status = status_code(rule.key("status").unwrap_or(rule));
             Some(EndRule {
                 status: status?,
                 after_idle: after_idle?,
+                after_messages: after_messages?,
             })
         })
         .collect();

@@ -15,9 +15,9 @@ use testmesh_shared::plan::{ErrorKind, Integrity, Item, Pool, Position, ProblemC
 use tokio::time::{Instant, Sleep};
 
 use super::connection::{Connection, Reply};
-use super::form::{Call, GrpcStage, Stop};
+use super::form::{Call, Ends, GrpcStage, Stop};
 use super::stage::Schema;
-use super::status::{self, Status};
+use super::status::Status;
 use super::{reflection, schema};
 use crate::driver::contract::{Attempt, Body, Driver, Results, StageError, StreamResults};
 use crate::driver::http::{header_value, shown};
@@ -176,16 +176,6 @@ impl GrpcStage {
         Ok(schema)
     }
 
-    /// Whether the plan accepts that the server ended the stream so.
-    fn accepts(&self, stop: Stop, status: &Status, idle: Duration) -> bool {
-        match &self.end {
-            Some(rules) => rules.iter().any(|rule| {
-                rule.status == status.code && rule.after_idle.is_none_or(|least| idle >= least)
-            }),
-            None => stop == Stop::End && status.code == status::OK,
-        }
-    }
-
     fn metadata(&self, attempt: &Attempt<'_>) -> Result<HeaderMap, StageError> {
         let mut metadata = HeaderMap::with_capacity(self.metadata.len() + 4);
         metadata.insert(
@@ -284,7 +274,7 @@ impl GrpcStage {
             }
             None => None,
         };
-        let stop = self.stop(attempt.scope)?;
+        let ends = self.ends(attempt.scope)?;
         let mut alarm = Alarm::new(attempt.stage.timeout.is_none());
         let keep = attempt.stage.reads("stream");
         let mut watch = Watch::new(attempt.meter, attempt.stage.stall, checker, keep);
@@ -309,7 +299,7 @@ impl GrpcStage {
         let unchecked = attempt.stage.integrity.is_none();
         let end = self
             .read(
-                stop,
+                ends.stop,
                 &mut reply,
                 &mut watch,
                 &mut alarm,
@@ -322,7 +312,7 @@ impl GrpcStage {
                 let watched = watch.end(at, Ending::Stopped);
                 Ok(results(&reply, schema, watched, at, None))
             }
-            Ok(End::Status(status)) => self.ended(attempt, &reply, schema, watch, (stop, status)),
+            Ok(End::Status(status)) => self.ended(attempt, &reply, schema, watch, (&ends, status)),
             Err(error) => {
                 watch.end(at, Ending::Broken);
                 Err(error)
@@ -386,14 +376,15 @@ impl GrpcStage {
         reply: &Reply,
         schema: &Schema,
         watch: Watch<'_>,
-        (stop, status): (Stop, Status),
+        (ends, status): (&Ends, Status),
     ) -> Result<Results, StageError> {
         let at = Instant::now();
         attempt.meter.status(i64::from(status.code));
         let idle = watch.seen().map_or(Duration::ZERO, |seen| {
             at.saturating_duration_since(seen.last)
         });
-        let accepted = self.accepts(stop, &status, idle);
+        let messages = watch.seen().map_or(0, |seen| seen.messages);
+        let accepted = ends.accept(status.code, idle, messages);
         let failure = if accepted { None } else { status.failure() };
         let early = !accepted && failure.is_none();
         let ending = if accepted || early {
@@ -401,11 +392,12 @@ impl GrpcStage {
         } else {
             Ending::Broken
         };
-        let messages = watch.seen().map_or(0, |seen| seen.messages);
         let watched = watch.end(at, ending);
         if early {
-            let message =
-                format!("the server ended the stream after {messages} messages, before {stop}");
+            let message = format!(
+                "the server ended the stream after {messages} messages, before {}",
+                ends.stop
+            );
             return Err(StageError::new(ErrorKind::Protocol, message).with_code("ended_early"));
         }
         let mut results = results(reply, schema, watched, at, Some(status.code));

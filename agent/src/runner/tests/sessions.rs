@@ -317,6 +317,29 @@ fn groups() {
 }
 
 #[test]
+fn a_block_in_parallel_runs_its_stages_in_order() {
+    let blocks = r#"    stages:
+      - name: g
+        parallel:
+          - { use: pair }
+          - { name: alone, fake: sleep 100 }
+      - { name: last, fake: ok, expect: [session.n == 4] }
+blocks:
+  pair:
+    - { name: one, fake: 'sleep 100 ok {"n": 4}', save: { n: body.n } }
+    - { name: two, fake: 'sleep 100 ok {"n": 4}', expect: [session.n == body.n] }
+"#;
+    check(
+        "one after another, beside the rest",
+        blocks,
+        &Expect {
+            millis: 200,
+            ..PASSED
+        },
+    );
+}
+
+#[test]
 fn cleanup_always_runs() {
     let cleanup = "    cleanup:\n      - { name: clean, fake: sleep 50 }\n";
     let failed = format!("    stages:\n      - {{ name: a, fake: refused }}\n{cleanup}");

@@ -1,17 +1,44 @@
 //! Which names will be there when an expression runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::compile::{ExprProblem, Reference};
 use crate::plan::nearest::nearest;
 
-/// Names in scope while a plan is checked.
+/// How many names a hint lists: nobody reads a thousand.
+const LISTED: usize = 30;
+
+/// Names in scope while a plan is checked. Copies share their fields, for each stage has one.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     /// Each name, with its fields if these are known.
-    names: BTreeMap<String, Option<Vec<String>>>,
+    names: BTreeMap<String, Option<Arc<Fields>>>,
     /// What to say about names that exist elsewhere.
     elsewhere: BTreeMap<&'static str, &'static str>,
+    /// Whether there may be other names.
+    open: bool,
+}
+
+/// Fields of a name, each once, in the order they were added.
+#[derive(Debug, Clone, Default)]
+struct Fields {
+    order: Vec<Arc<str>>,
+    known: HashSet<Arc<str>>,
+}
+
+impl Fields {
+    fn add(&mut self, field: &str) {
+        if !self.known.contains(field) {
+            let field: Arc<str> = field.into();
+            self.known.insert(Arc::clone(&field));
+            self.order.push(field);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.order.iter().map(AsRef::as_ref)
+    }
 }
 
 impl Names {
@@ -21,7 +48,7 @@ impl Names {
     }
 
     /// Adds fields to a name of which only known fields may be read.
-    pub fn add_fields<F: Into<String>>(
+    pub fn add_fields<F: AsRef<str>>(
         &mut self,
         name: impl Into<String>,
         fields: impl IntoIterator<Item = F>,
@@ -29,12 +56,11 @@ impl Names {
         let known = self
             .names
             .entry(name.into())
-            .or_insert_with(|| Some(Vec::new()));
-        if let Some(known) = known {
-            for field in fields.into_iter().map(Into::into) {
-                if !known.contains(&field) {
-                    known.push(field);
-                }
+            .or_insert_with(|| Some(Arc::default()));
+        let Some(known) = known else { return };
+        for field in fields {
+            if !known.known.contains(field.as_ref()) {
+                Arc::make_mut(known).add(field.as_ref());
             }
         }
     }
@@ -50,13 +76,10 @@ impl Names {
         self.names.contains_key(name)
     }
 
-    /// The known fields of a name.
-    #[must_use]
-    pub fn fields(&self, name: &str) -> &[String] {
-        self.names
-            .get(name)
-            .and_then(Option::as_deref)
-            .unwrap_or_default()
+    /// The known fields of a name, in the order they were added.
+    pub fn fields(&self, name: &str) -> impl Iterator<Item = &str> {
+        let fields = self.names.get(name).and_then(Option::as_deref);
+        fields.into_iter().flat_map(Fields::iter)
     }
 
     /// Says what to tell about a name that is not in scope here but is elsewhere.
@@ -64,50 +87,68 @@ impl Names {
         self.elsewhere.insert(name, hint);
     }
 
-    fn listed(&self) -> String {
-        let names: Vec<&str> = self.names.keys().map(String::as_str).collect();
-        format!("in scope are {}", names.join(", "))
+    /// Lets expressions read other names too: those of a place that is not known.
+    pub(in crate::plan) const fn open(&mut self) {
+        self.open = true;
     }
+
+    fn unknown(&self, root: &str) -> Option<(String, Option<String>)> {
+        let elsewhere = self.elsewhere.get(root);
+        if self.open && elsewhere.is_none() {
+            return None;
+        }
+        let hint = elsewhere.map_or_else(
+            || {
+                let names = self.names.keys().map(String::as_str);
+                nearest(root, names.clone()).map_or_else(
+                    || format!("in scope are {}", listed(names)),
+                    |near| format!("did you mean `{near}`?"),
+                )
+            },
+            |hint| (*hint).to_owned(),
+        );
+        Some((format!("`{root}` is not in scope"), Some(hint)))
+    }
+}
+
+/// The first of some names, with commas.
+pub(in crate::plan) fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let mut names: Vec<&str> = names.take(LISTED + 1).collect();
+    if names.len() > LISTED {
+        names[LISTED] = "…";
+    }
+    names.join(", ")
 }
 
 /// Every reference that will not be there.
 pub(super) fn check(references: &[Reference], names: &Names) -> Vec<ExprProblem> {
-    let mut problems = Vec::new();
-    for reference in references {
-        let Reference { root, field, at } = reference;
-        let problem = |message, hint| ExprProblem {
-            at: Some(*at),
+    let wrong = references.iter().filter_map(|reference| {
+        let (message, hint) = missing(reference, names)?;
+        Some(ExprProblem {
+            at: Some(reference.at),
             scope: true,
             message,
             hint,
-        };
-        let Some(fields) = names.names.get(root) else {
-            let message = format!("`{root}` is not in scope");
-            let known = names
-                .elsewhere
-                .get(root.as_str())
-                .map(|hint| (*hint).to_owned());
-            let hint = known.unwrap_or_else(|| {
-                nearest(root, names.names.keys().map(String::as_str))
-                    .map_or_else(|| names.listed(), |near| format!("did you mean `{near}`?"))
-            });
-            problems.push(problem(message, Some(hint)));
-            continue;
-        };
-        let (Some(fields), Some(field)) = (fields, field) else {
-            continue;
-        };
-        if !fields.contains(field) {
-            let message = format!("there is no `{root}.{field}` here");
-            let hint = nearest(field, fields.iter().map(String::as_str)).map_or_else(
-                || match fields.is_empty() {
-                    true => format!("`{root}` is empty"),
-                    false => format!("there are {}", fields.join(", ")),
-                },
-                |near| format!("did you mean `{root}.{near}`?"),
-            );
-            problems.push(problem(message, Some(hint)));
-        }
+        })
+    });
+    wrong.collect()
+}
+
+fn missing(reference: &Reference, names: &Names) -> Option<(String, Option<String>)> {
+    let Reference { root, field, .. } = reference;
+    let Some(fields) = names.names.get(root) else {
+        return names.unknown(root);
+    };
+    let (fields, field) = (fields.as_deref()?, field.as_deref()?);
+    if fields.known.contains(field) {
+        return None;
     }
-    problems
+    let hint = nearest(field, fields.iter()).map_or_else(
+        || match fields.order.is_empty() {
+            true => format!("`{root}` is empty"),
+            false => format!("there are {}", listed(fields.iter())),
+        },
+        |near| format!("did you mean `{root}.{near}`?"),
+    );
+    Some((format!("there is no `{root}.{field}` here"), Some(hint)))
 }

@@ -64,19 +64,13 @@ impl Expr {
             .any(|reference| reference.root == name)
     }
 
-    /// Whether it reads that field of that name: `session.job`.
-    #[must_use]
-    pub fn reads_field(&self, name: &str, field: &str) -> bool {
-        let mut of_name = self
+    /// The fields of that name that it reads; `None` where it reads the name as a whole.
+    pub(super) fn fields(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
+        let of_name = self
             .references
             .iter()
-            .filter(|reference| reference.root == name);
-        of_name.any(|reference| {
-            reference
-                .field
-                .as_deref()
-                .is_none_or(|known| known == field)
-        })
+            .filter(move |reference| reference.root == name);
+        of_name.map(|reference| reference.field.as_deref())
     }
 
     /// Every name it reads that will not be there.

@@ -18,6 +18,7 @@ mod value;
 mod tests;
 
 pub use check::Names;
+pub(super) use check::listed;
 pub use compile::{ExprProblem, MAX_DEPTH, MAX_NODES, MAX_SOURCE};
 pub use env::{MAX_STEPS, Random};
 pub use expression::{EvalError, Expr};

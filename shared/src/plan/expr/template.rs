@@ -106,10 +106,10 @@ impl Template {
         self.exprs().any(|expr| expr.reads(name))
     }
 
-    /// Whether one of its expressions reads that field of that name.
-    #[must_use]
-    pub fn reads_field(&self, name: &str, field: &str) -> bool {
-        self.exprs().any(|expr| expr.reads_field(name, field))
+    /// The fields of a name that its expressions read, perhaps more than once; `None` for one that reads the name as a
+    /// whole.
+    pub(in crate::plan) fn fields(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
+        self.exprs().flat_map(move |expr| expr.fields(name))
     }
 
     /// Whether a secret is in it.
@@ -150,14 +150,38 @@ impl Template {
         }
     }
 
+    /// As [`Self::value`], but none where text would have more than `most` bytes.
+    pub(in crate::plan) fn value_within(
+        &self,
+        scope: &Scope<'_>,
+        most: usize,
+    ) -> Result<Option<Value>, EvalError> {
+        match self.parts.as_slice() {
+            [Part::Expr(expr)] => expr.evaluate(scope).map(Some),
+            _ => {
+                let text = self.text_within(scope, most)?;
+                Ok(text.map(|text| Value::from(text.into_owned())))
+            }
+        }
+    }
+
     /// Its text; bytes become base64.
     ///
     /// # Errors
     ///
     /// As [`Expr::evaluate`], and null, lists and maps.
     pub fn text(&self, scope: &Scope<'_>) -> Result<Cow<'_, str>, EvalError> {
+        let text = self.text_within(scope, usize::MAX)?;
+        Ok(text.expect("no text is longer than memory"))
+    }
+
+    fn text_within(
+        &self,
+        scope: &Scope<'_>,
+        most: usize,
+    ) -> Result<Option<Cow<'_, str>>, EvalError> {
         if let Some(text) = self.literal() {
-            return Ok(Cow::Borrowed(text));
+            return Ok(Some(Cow::Borrowed(text)));
         }
         let mut text = String::with_capacity(self.source.len());
         for part in &self.parts {
@@ -181,8 +205,11 @@ impl Template {
                     }
                 }
             }
+            if text.len() > most {
+                return Ok(None);
+            }
         }
-        Ok(Cow::Owned(text))
+        Ok(Some(Cow::Owned(text)))
     }
 
     fn exprs(&self) -> impl Iterator<Item = &Expr> {

@@ -3,6 +3,7 @@
 //! Drivers live in the agent; here stand two that are as small as a driver can be.
 
 mod accept;
+mod defects;
 pub(crate) mod fake;
 mod laws;
 mod refuse;

@@ -348,9 +348,7 @@ fn variables_cyclic_unknown_and_of_the_wrong_type() {
         (
             with("n: '${1 +}'"),
             &[],
-            &[
-                "3:12: expression: the expression does not compile: unexpected end (variables may use `vars` only)",
-            ],
+            &["3:12: expression: the expression does not compile: unexpected end"],
         ),
         (
             with("n-m: 3"),
