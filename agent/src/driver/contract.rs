@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use testmesh_shared::plan::expr::{EvalError, Scope};
+use testmesh_shared::metric::MetricId;
+use testmesh_shared::plan::expr::{EvalError, Scope, Value};
 use testmesh_shared::plan::form::STAGE_TIMEOUT;
 use testmesh_shared::plan::{DriverStage, ErrorKind, Integrity, Item, ProblemCode, Stage};
 use tokio::time::Instant;
@@ -156,6 +157,10 @@ pub trait Meter: fmt::Debug {
     fn agree_row(&self, group: &Rc<str>, key: &RowKey, digest: u64, session: u64);
     /// A whole stream for `truth: agree` with `of: stream`: the XXH3-128 of its payload.
     fn agree_stream(&self, group: &Rc<str>, digest: u128, rows: u64, session: u64);
+    /// Adds a duration to a trend of the stage that no other method of this is for, in the second that `at` belongs to.
+    fn observe(&self, metric: MetricId, at: Instant, value: Duration);
+    /// Adds to a counter of the stage that no other method of this is for, in the second that `at` belongs to.
+    fn count(&self, metric: MetricId, at: Instant, by: u64);
     /// Counts something that could not be kept or recorded, by its name in `Batch.losses`.
     fn loss(&self, what: &'static str, count: u64);
 }
@@ -224,6 +229,26 @@ pub enum Body {
     Message(Encoded),
 }
 
+impl Body {
+    /// The body as expressions see it.
+    ///
+    /// # Errors
+    ///
+    /// Why it has no value, as the rest of a sentence about it.
+    pub(crate) fn value(&self) -> Result<Value, String> {
+        match self {
+            Self::None => Err("is empty".into()),
+            Self::Bytes(bytes) if bytes.is_empty() => Err("is empty".into()),
+            Self::Bytes(bytes) => {
+                Value::from_json_slice(bytes).map_err(|error| format!("is not JSON: {error}"))
+            }
+            Self::Message(message) => message
+                .to_value()
+                .map_err(|error| format!("cannot be decoded: {error}")),
+        }
+    }
+}
+
 /// What `stream` is in expressions.
 #[derive(Debug, Clone)]
 pub struct StreamResults {
@@ -243,6 +268,38 @@ pub struct StreamResults {
     pub digest: Option<u128>,
     /// From the first message to the end.
     pub duration: Duration,
+}
+
+impl StreamResults {
+    /// The stream as expressions see it.
+    ///
+    /// # Errors
+    ///
+    /// Why it has no value, as the rest of a sentence about it.
+    pub(crate) fn value(&self) -> Result<Value, String> {
+        let count = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
+        let mut entries = vec![
+            ("messages", count(self.messages)),
+            ("rows", count(self.rows)),
+            ("bytes", count(self.bytes)),
+            ("duration", Value::from(self.duration.as_secs_f64())),
+        ];
+        if self.messages > 0 {
+            let message = |which, body: &Body| {
+                body.value()
+                    .map_err(|reason| format!("has a {which} message that {reason}"))
+            };
+            entries.push(("first", message("first", &self.first)?));
+            entries.push(("last", message("last", &self.last)?));
+        }
+        if let Some(status) = self.status {
+            entries.push(("status", Value::from(status)));
+        }
+        if let Some(digest) = self.digest {
+            entries.push(("digest", Value::from(format!("{digest:032x}"))));
+        }
+        Ok(Value::map(entries))
+    }
 }
 
 /// Why a try failed: data, not a program's failure. The kind and code are metric labels, the message is for people.

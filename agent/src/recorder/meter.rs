@@ -442,6 +442,16 @@ impl Meter for StageMeter {
         }
     }
 
+    fn observe(&self, metric: MetricId, at: Instant, value: Duration) {
+        let id = self.recorder().trend(metric, &self.series.labels());
+        self.recorder().observe(id, at, value);
+    }
+
+    fn count(&self, metric: MetricId, at: Instant, by: u64) {
+        let id = self.recorder().counter(metric, &self.series.labels());
+        self.recorder().count(id, at, by);
+    }
+
     fn loss(&self, what: &'static str, count: u64) {
         self.recorder().loss(what, count);
     }
@@ -491,6 +501,17 @@ mod tests {
             .map(|&(second, _, least)| (second, least))
             .collect();
         assert_eq!(open, [(2, 0), (3, 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_metric_of_a_stage_can_be_recorded() {
+        let meter = StageMeter::detached("live", "stream");
+        let now = Instant::now();
+        meter.observe(MetricId::StreamWatch, now, Duration::from_millis(3));
+        meter.count(MetricId::StageRetries, now, 2);
+        let delta = meter.recorder().cut(now);
+        assert_eq!(delta.observed(meter.recorder(), "stream_watch"), 1);
+        assert_eq!(delta.counter(meter.recorder(), "stage_retries"), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use testmesh_shared::plan::Stage;
 use testmesh_shared::plan::expr::{Scope, Value};
 
-use crate::driver::{Body, Results, StreamResults};
+use crate::driver::{Body, Results};
 
 /// Binds results in a layer of their own.
 pub(super) fn bind(layer: &mut Scope<'_>, stage: &Stage, results: &Results, elapsed: Duration) {
@@ -21,7 +21,7 @@ pub(super) fn bind(layer: &mut Scope<'_>, stage: &Stage, results: &Results, elap
     }
     if stage.reads("body") {
         let body = results.body.clone();
-        layer.set_lazy("body", move || structured(&body));
+        layer.set_lazy("body", move || body.value());
     }
     if stage.reads("text") {
         let body = results.body.clone();
@@ -29,7 +29,7 @@ pub(super) fn bind(layer: &mut Scope<'_>, stage: &Stage, results: &Results, elap
     }
     if let Some(stream) = results.stream.as_ref().filter(|_| stage.reads("stream")) {
         let stream = stream.clone();
-        layer.set_lazy("stream", move || summary(&stream));
+        layer.set_lazy("stream", move || stream.value());
     }
 }
 
@@ -52,19 +52,6 @@ fn headers(headers: &[(Box<str>, Box<str>)]) -> Value {
     )
 }
 
-fn structured(body: &Body) -> Result<Value, String> {
-    match body {
-        Body::None => Err("is empty".into()),
-        Body::Bytes(bytes) if bytes.is_empty() => Err("is empty".into()),
-        Body::Bytes(bytes) => {
-            Value::from_json_slice(bytes).map_err(|error| format!("is not JSON: {error}"))
-        }
-        Body::Message(message) => message
-            .to_value()
-            .map_err(|error| format!("cannot be decoded: {error}")),
-    }
-}
-
 fn text(body: &Body) -> Value {
     let bytes = match body {
         Body::None => Bytes::new(),
@@ -72,33 +59,4 @@ fn text(body: &Body) -> Value {
         Body::Message(message) => message.bytes().clone(),
     };
     Value::from(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn summary(stream: &StreamResults) -> Result<Value, String> {
-    let count = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
-    let mut entries = vec![
-        ("messages", count(stream.messages)),
-        ("rows", count(stream.rows)),
-        ("bytes", count(stream.bytes)),
-        ("duration", Value::from(stream.duration.as_secs_f64())),
-    ];
-    if stream.messages > 0 {
-        entries.push((
-            "first",
-            structured(&stream.first)
-                .map_err(|reason| format!("has a first message that {reason}"))?,
-        ));
-        entries.push((
-            "last",
-            structured(&stream.last)
-                .map_err(|reason| format!("has a last message that {reason}"))?,
-        ));
-    }
-    if let Some(status) = stream.status {
-        entries.push(("status", Value::from(status)));
-    }
-    if let Some(digest) = stream.digest {
-        entries.push(("digest", Value::from(format!("{digest:032x}"))));
-    }
-    Ok(Value::map(entries))
 }

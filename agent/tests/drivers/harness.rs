@@ -11,6 +11,7 @@ use testmesh_agent::driver::contract::{
     Attempt, DataFault, Drives, Meter, Results, RowCounts, RowKey, StageError,
 };
 use testmesh_agent::driver::{Connections, DRIVERS};
+use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::expr::Scope;
 use testmesh_shared::plan::{self, Action, Files, Plan, Problem, Source, Stage, VarOverrides};
 use tokio::time::Instant;
@@ -271,6 +272,14 @@ impl Meter for Recorded {
         self.agreed_streams
             .borrow_mut()
             .push((group.to_string(), digest, rows));
+    }
+
+    fn observe(&self, metric: MetricId, _: Instant, _: Duration) {
+        panic!("{metric} has a method of its own");
+    }
+
+    fn count(&self, metric: MetricId, _: Instant, _: u64) {
+        panic!("{metric} has a method of its own");
     }
 
     fn data_fault(&self, fault: DataFault) {

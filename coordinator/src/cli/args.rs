@@ -138,13 +138,13 @@ pub struct Check {
     /// For people, or for scripts.
     #[arg(long, value_name = "FORM", value_enum, default_value_t = Listing::Terminal)]
     pub output: Listing,
-    /// Prints the schedule that the plan would run (not yet).
+    /// Prints the schedule that the plan would run: of virtual users, their first sessions.
     #[arg(long)]
     pub schedule: bool,
-    /// Agents of that schedule (not yet).
-    #[arg(long, value_name = "N", requires = "schedule")]
+    /// Agents of that schedule.
+    #[arg(long, value_name = "N", requires = "schedule", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub agents: Option<u32>,
-    /// Seed of that schedule (not yet).
+    /// Seed of that schedule; without it, the first 8 bytes of the plan's digest.
     #[arg(long, value_name = "N", requires = "schedule")]
     pub seed: Option<u64>,
 }

@@ -3,6 +3,7 @@ use super::args::{Check, Listing};
 use super::error::CliError;
 use super::output::Output;
 use super::package::Package;
+use super::schedule::Planned;
 use crate::report::format;
 use serde_json::json;
 use testmesh_shared::exit_code::ExitCode;
@@ -15,10 +16,18 @@ pub(super) fn execute(check: &Check, output: &Output) -> Result<ExitCode, CliErr
         Ok(package) => (package.notes(), package.plan().source.as_ref()),
         Err(invalid) => (invalid.problems.as_slice(), invalid.text.as_str()),
     };
+    let planned = match &read {
+        Ok(package) if check.schedule => Some(Planned::of(package.plan(), check)?),
+        _ => None,
+    };
     match check.output {
         Listing::Json => {
             let problems: Vec<_> = problems.iter().map(as_json).collect();
-            output.json(&json!({ "problems": problems }))?;
+            let mut shown = json!({ "problems": problems });
+            if let Some(planned) = &planned {
+                shown["arrivals"] = planned.as_json();
+            }
+            output.json(&shown)?;
         }
         Listing::Terminal => {
             let colour = if output.colour_out() {
@@ -31,6 +40,9 @@ pub(super) fn execute(check: &Check, output: &Output) -> Result<ExitCode, CliErr
             }
             if let Ok(package) = &read {
                 output.text(&summary(package))?;
+            }
+            if let Some(planned) = &planned {
+                planned.print(output)?;
             }
         }
     }

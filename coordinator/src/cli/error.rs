@@ -36,6 +36,9 @@ pub enum CliError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The plan cannot be shared out among so many agents.
+    #[error("the plan cannot run so: {0}")]
+    Unplaceable(String),
     /// The mesh is too small for the plan.
     #[error("not enough agents: {0}")]
     NotEnoughAgents(String),
@@ -123,6 +126,7 @@ impl CliError {
             Self::Unreachable { .. } | Self::LostCoordinator { .. } => {
                 ExitCode::CoordinatorUnreachable
             }
+            Self::Unplaceable(_) => ExitCode::PlanInvalid,
             Self::NotEnoughAgents(_) => ExitCode::NotEnoughAgents,
             Self::Stopped => ExitCode::Stopped,
             Self::Refused { .. }
@@ -152,7 +156,8 @@ impl CliError {
                 Some(format!("the run may go on: `testmesh runs watch {run}` follows it once the coordinator is back"))
             }
             Self::Panicked(_) => Some("this is a defect of testmesh: please report it with the log above".to_owned()),
-            Self::Write { .. }
+            Self::Unplaceable(_)
+            | Self::Write { .. }
             | Self::Stdout(_)
             | Self::Report { .. }
             | Self::Render(_)

@@ -20,6 +20,7 @@ mod progress;
 mod report_files;
 mod run;
 mod runs;
+mod schedule;
 mod schema;
 mod serve;
 mod sites;

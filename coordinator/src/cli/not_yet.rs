@@ -1,12 +1,11 @@
 //! What is known by name only.
-use super::args::{Agents, Certs, Check, Command, Deploy, Faults, Run, Runs, Serve};
+use super::args::{Agents, Certs, Command, Deploy, Faults, Run, Runs, Serve};
 use super::error::CliError;
 
 /// Refuses what this build does not run.
 pub(super) fn refuse(command: &Command) -> Result<(), CliError> {
     let name = match command {
         Command::Run(run) => return run_flags(run),
-        Command::Check(check) => return check_flags(check),
         Command::Serve(Serve { store: Some(_), .. }) => "serve --store",
         Command::Agents(Agents::Drain { .. }) => "agents drain",
         Command::Runs(Runs::Compare { .. }) => "runs compare",
@@ -18,6 +17,7 @@ pub(super) fn refuse(command: &Command) -> Result<(), CliError> {
         Command::Certs(Certs::Agent) => "certs agent",
         Command::Certs(Certs::Operator) => "certs operator",
         Command::Schema
+        | Command::Check(_)
         | Command::Submit(_)
         | Command::Serve(_)
         | Command::Agents(_)
@@ -37,12 +37,4 @@ fn run_flags(run: &Run) -> Result<(), CliError> {
         .into_iter()
         .find(|(used, _)| *used)
         .map_or(Ok(()), |(_, name)| Err(CliError::NotYet(name)))
-}
-
-fn check_flags(check: &Check) -> Result<(), CliError> {
-    if check.schedule {
-        Err(CliError::NotYet("check --schedule"))
-    } else {
-        Ok(())
-    }
 }

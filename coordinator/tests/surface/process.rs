@@ -95,7 +95,6 @@ fn what_is_not_there_yet_says_so() {
         vec!["run", "plan.yaml", "--scenario", "one"],
         vec!["run", "plan.yaml", "--once"],
         vec!["run", "plan.yaml", "--verbose"],
-        vec!["check", "plan.yaml", "--schedule"],
         vec!["serve", "--store", "mongodb://host"],
         vec!["agents", "drain", "a"],
         vec!["runs", "compare", "a", "b"],
@@ -115,6 +114,71 @@ fn what_is_not_there_yet_says_so() {
             text(&output.stderr)
         );
     }
+}
+
+#[test]
+fn the_schedule_of_a_plan_is_the_same_for_any_number_of_agents() {
+    let yaml = "testmesh: v1\nname: x\ntargets: { web: { http: 'http://127.0.0.1:9' } }\nscenarios:\n  spike:\n    load: { arrivals: 20/s, for: 3s, max_sessions: 60, spread: poisson }\n    stages: [ { name: a, http: { target: web, get: / } } ]\n  later:\n    after: spike\n    load: { virtual_users: 3, for: 3s, ramp_up: 3s }\n    stages: [ { name: b, http: { target: web, get: / } } ]\n";
+    let (folder, _) = plan(yaml);
+    let file = folder.path().join("plan.yaml");
+    let arrivals = |agents: &str| {
+        let file = file.to_str().unwrap();
+        let arguments = [
+            "check",
+            file,
+            "--schedule",
+            "--seed",
+            "7",
+            "--output",
+            "json",
+        ];
+        let output = run(&[&arguments[..], &["--agents", agents]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+        let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(shown["problems"], serde_json::json!([]));
+        let arrivals = shown["arrivals"].as_array().unwrap().clone();
+        let agents: std::collections::BTreeSet<_> = arrivals
+            .iter()
+            .map(|one| one["agent"].as_str().unwrap().to_owned())
+            .collect();
+        let without: Vec<_> = arrivals
+            .iter()
+            .map(|one| {
+                (
+                    one["at"].clone(),
+                    one["scenario"].clone(),
+                    one["index"].clone(),
+                )
+            })
+            .collect();
+        (without, agents.len())
+    };
+    let (one, agents) = arrivals("1");
+    assert_eq!(agents, 1);
+    assert!(one.len() > 40, "{one:?}");
+    assert_eq!(
+        one.last().unwrap().0,
+        5.0,
+        "the later one begins at 3 s and ramps"
+    );
+    for (count, shown) in [("3", 3), ("50", 50)] {
+        let (many, agents) = arrivals(count);
+        assert_eq!(many, one);
+        assert!(agents > shown / 2, "{agents} of {shown} have a part");
+    }
+    let too_many = run(&[
+        "check",
+        file.to_str().unwrap(),
+        "--schedule",
+        "--agents",
+        "61",
+    ]);
+    assert_eq!(too_many.status.code(), Some(104));
+    assert!(text(&too_many.stderr).contains("max_sessions"));
+}
+
+fn text_of(output: &std::process::Output) -> String {
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
 
 #[test]

@@ -55,7 +55,7 @@ async fn an_unknown_metric_is_named() -> Result<()> {
 #[tokio::test]
 async fn a_later_feature_says_not_yet() -> Result<()> {
     let text = format!(
-        "{HEAD}scenarios:\n  a:\n    load: {{ arrivals: 20/s, for: 10s, max_sessions: 5 }}\n    stages:\n      - name: get\n        http: {{ target: web, get: / }}\n"
+        "{HEAD}scenarios:\n  a:\n    load: {{ capacity: 20/s }}\n    stages:\n      - name: get\n        http: {{ target: web, get: / }}\n"
     );
     refused(&text, &["not_yet"]).await
 }

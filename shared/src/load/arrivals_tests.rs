@@ -1,3 +1,5 @@
+//! Tests of the load models: see `arrivals.rs`.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

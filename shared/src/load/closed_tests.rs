@@ -1,3 +1,5 @@
+//! Tests of the load models: see `closed.rs`.
+
 use proptest::prelude::*;
 
 use super::super::testing::{SECOND, alone, load, parts, play, run, starts, workers};

@@ -1,3 +1,5 @@
+//! Tests of the load models: see `profile.rs`.
+
 use proptest::prelude::*;
 
 use super::*;

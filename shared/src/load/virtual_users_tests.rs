@@ -1,3 +1,5 @@
+//! Tests of the load models: see `virtual_users.rs`.
+
 use super::super::testing::load;
 use crate::load::{Model, Part};
 use crate::plan::tests::fake::problems;

@@ -363,6 +363,20 @@ impl<'r> Item<'r> {
         }
     }
 
+    /// An expression over results that the stage has at this place, besides what any expression reads.
+    #[must_use]
+    pub fn expr_over(self, results: &[&'static str]) -> Option<Expr> {
+        let mut names = self.names.clone();
+        for result in results {
+            names.add(*result);
+        }
+        Item {
+            names: &names,
+            ..self
+        }
+        .expr()
+    }
+
     fn without_secrets(self, reads: bool) -> bool {
         if reads {
             let hint = "secrets may stand in addresses, headers, metadata, bodies and messages";

@@ -182,7 +182,8 @@ where
     }
     let subscriber = tracing_subscriber::registry()
         .with(log_layer(config.format, logs, filter))
-        .with(traces);
+        // Not an empty list, which would turn all logs off: nothing in it wants any level.
+        .with((!traces.is_empty()).then_some(traces));
     subscriber.try_init().map_err(|_| TelemetryError::Twice)?;
     Ok(Telemetry {
         sinks,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use rustls::ClientConfig;
-use testmesh_shared::plan::expr::{JsonTemplate, Scope, Template};
+use testmesh_shared::plan::expr::{Expr, JsonTemplate, Scope, Template};
 use testmesh_shared::plan::keys::{Form, Group, Key, Keys, State};
 use testmesh_shared::plan::{
     DriverForm, DriverStage, ErrorKind, Item, Pool, ProblemCode, Target as Named, nearest,
@@ -169,9 +169,9 @@ static END: Keys = Keys {
             "Only after so long without a message.",
         ),
         Key::new(
-            "after_messages",
-            COUNT,
-            "Only after so many messages; before, the stream has ended early.",
+            "when",
+            Form::Expr,
+            "Only when this is true of `stream`; otherwise the stream has ended early.",
         ),
     ],
     groups: &[],
@@ -298,29 +298,16 @@ impl fmt::Display for Stop {
 pub(super) struct EndRule {
     status: i32,
     after_idle: Option<Duration>,
-    after_messages: Option<Count>,
+    pub(super) when: Option<Expr>,
 }
 
-/// When one try of a stream is enough, and how it may end.
+/// Whether the plan accepts how the server ended a stream.
 #[derive(Debug)]
-pub(super) struct Ends {
-    pub(super) stop: Stop,
-    /// `None`: OK, if `stop` waits for the end.
-    rules: Option<Vec<(i32, Option<Duration>, u64)>>,
-}
-
-impl Ends {
-    /// Whether the plan accepts that the server ended the stream so.
-    pub(super) fn accept(&self, status: i32, idle: Duration, messages: u64) -> bool {
-        match &self.rules {
-            Some(rules) => rules.iter().any(|(accepted, after_idle, after_messages)| {
-                *accepted == status
-                    && after_idle.is_none_or(|least| idle >= least)
-                    && messages >= *after_messages
-            }),
-            None => self.stop == Stop::End && status == status::OK,
-        }
-    }
+pub(super) enum Accepted<'a> {
+    Yes,
+    /// If this is true of what the stream amounted to.
+    When(&'a Expr),
+    No,
 }
 
 impl GrpcStage {
@@ -334,24 +321,38 @@ impl GrpcStage {
         &self.address
     }
 
-    /// When a stream of one try is enough, and how it may end.
-    pub(super) fn ends(&self, scope: &Scope<'_>) -> Result<Ends, StageError> {
-        let stop = match &self.stop {
+    /// When a stream of one try is enough.
+    pub(super) fn stop(&self, scope: &Scope<'_>) -> Result<Stop, StageError> {
+        Ok(match &self.stop {
             None => Stop::End,
             Some(StopRule::Fixed(stop)) => *stop,
             Some(StopRule::Messages(count)) => Stop::Messages(count.resolve(scope)?),
-        };
-        let rule = |rule: &EndRule| {
-            let least = rule.after_messages.as_ref();
-            let least = least.map_or(Ok(0), |count| count.resolve(scope))?;
-            Ok((rule.status, rule.after_idle, least))
-        };
-        let rules = self.end.as_ref();
-        let rules = rules.map(|rules| rules.iter().map(rule).collect());
-        Ok(Ends {
-            stop,
-            rules: rules.transpose()?,
         })
+    }
+
+    /// Whether the plan accepts that the server ended the stream with this status, after so long without a message.
+    pub(super) fn accepts(&self, stop: Stop, status: i32, idle: Duration) -> Accepted<'_> {
+        let Some(rules) = &self.end else {
+            return if stop == Stop::End && status == status::OK {
+                Accepted::Yes
+            } else {
+                Accepted::No
+            };
+        };
+        let mut fitting = rules.iter().filter(|rule| {
+            rule.status == status && rule.after_idle.is_none_or(|least| idle >= least)
+        });
+        match fitting.next().map(|rule| &rule.when) {
+            None => Accepted::No,
+            Some(None) => Accepted::Yes,
+            Some(Some(when)) => Accepted::When(when),
+        }
+    }
+
+    /// Whether a rule for the end reads what the stream amounted to.
+    pub(super) fn end_reads_stream(&self) -> bool {
+        let mut rules = self.end.iter().flatten();
+        rules.any(|rule| rule.when.is_some())
     }
 }
 
@@ -539,12 +540,12 @@ fn end(item: Item<'_>) -> Option<Vec<EndRule>> {
         .into_iter()
         .map(|rule| {
             let after_idle = forms::optional(rule, "after_idle", Item::duration);
-            let after_messages = forms::optional(rule, "after_messages", Count::read);
+            let when = forms::optional(rule, "when", |when| when.expr_over(&["stream"]));
             let status = status_code(rule.key("status").unwrap_or(rule));
             Some(EndRule {
                 status: status?,
                 after_idle: after_idle?,
-                after_messages: after_messages?,
+                when: when?,
             })
         })
         .collect();

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use http::HeaderMap;
+use testmesh_shared::plan::expr::{Expr, Scope};
 use testmesh_shared::plan::{ErrorKind, Integrity, Item, Pool, Position, ProblemCode, Span};
 use tokio::time::{Instant, Sleep};
 
 use super::connection::{Connection, Reply};
-use super::form::{Call, Ends, GrpcStage, Stop};
+use super::form::{Accepted, Call, GrpcStage, Stop};
 use super::stage::Schema;
 use super::status::Status;
 use super::{reflection, schema};
@@ -274,9 +275,9 @@ impl GrpcStage {
             }
             None => None,
         };
-        let ends = self.ends(attempt.scope)?;
+        let stop = self.stop(attempt.scope)?;
         let mut alarm = Alarm::new(attempt.stage.timeout.is_none());
-        let keep = attempt.stage.reads("stream");
+        let keep = attempt.stage.reads("stream") || self.end_reads_stream();
         let mut watch = Watch::new(attempt.meter, attempt.stage.stall, checker, keep);
         let limit = self.target().max_message;
         let call = connection.call(
@@ -299,7 +300,7 @@ impl GrpcStage {
         let unchecked = attempt.stage.integrity.is_none();
         let end = self
             .read(
-                ends.stop,
+                stop,
                 &mut reply,
                 &mut watch,
                 &mut alarm,
@@ -312,7 +313,7 @@ impl GrpcStage {
                 let watched = watch.end(at, Ending::Stopped);
                 Ok(results(&reply, schema, watched, at, None))
             }
-            Ok(End::Status(status)) => self.ended(attempt, &reply, schema, watch, (&ends, status)),
+            Ok(End::Status(status)) => self.ended(attempt, &reply, schema, watch, (stop, status)),
             Err(error) => {
                 watch.end(at, Ending::Broken);
                 Err(error)
@@ -376,33 +377,66 @@ impl GrpcStage {
         reply: &Reply,
         schema: &Schema,
         watch: Watch<'_>,
-        (ends, status): (&Ends, Status),
+        (stop, status): (Stop, Status),
     ) -> Result<Results, StageError> {
         let at = Instant::now();
         attempt.meter.status(i64::from(status.code));
         let idle = watch.seen().map_or(Duration::ZERO, |seen| {
             at.saturating_duration_since(seen.last)
         });
-        let messages = watch.seen().map_or(0, |seen| seen.messages);
-        let accepted = ends.accept(status.code, idle, messages);
-        let failure = if accepted { None } else { status.failure() };
-        let early = !accepted && failure.is_none();
-        let ending = if accepted || early {
+        let accepted = self.accepts(stop, status.code, idle);
+        let failure = match accepted {
+            Accepted::No => status.failure(),
+            Accepted::Yes | Accepted::When(_) => None,
+        };
+        // A status that is no failure is the server's own word that this was all.
+        let ending = if failure.is_none() {
             Ending::Whole
         } else {
             Ending::Broken
         };
+        let messages = watch.seen().map_or(0, |seen| seen.messages);
         let watched = watch.end(at, ending);
-        if early {
-            let message = format!(
-                "the server ended the stream after {messages} messages, before {}",
-                ends.stop
-            );
+        let mut results = results(reply, schema, watched, at, Some(status.code));
+        let early = match accepted {
+            Accepted::Yes => None,
+            Accepted::When(when) => holds_not(when, attempt.scope, &results)?,
+            Accepted::No if failure.is_none() => Some(stop.to_string()),
+            Accepted::No => None,
+        };
+        if let Some(missed) = early {
+            let message =
+                format!("the server ended the stream after {messages} messages, before {missed}");
             return Err(StageError::new(ErrorKind::Protocol, message).with_code("ended_early"));
         }
-        let mut results = results(reply, schema, watched, at, Some(status.code));
         results.failure = failure;
         Ok(results)
+    }
+}
+
+/// What a stream that ended has not come to: the expression, unless it holds.
+fn holds_not(
+    when: &Expr,
+    scope: &Scope<'_>,
+    results: &Results,
+) -> Result<Option<String>, StageError> {
+    let mut layer = Scope::over(scope);
+    if let Some(stream) = results.stream.clone() {
+        layer.set_lazy("stream", move || stream.value());
+    }
+    // A stream without a message has no last one, and has ended early for sure.
+    match when.holds(&layer) {
+        Ok(true) => Ok(None),
+        Ok(false) => Ok(Some(format!("`{}` was true", when.source()))),
+        Err(_)
+            if results
+                .stream
+                .as_ref()
+                .is_some_and(|stream| stream.messages == 0) =>
+        {
+            Ok(Some(format!("`{}` was true", when.source())))
+        }
+        Err(error) => Err(StageError::template("end.when", &error)),
     }
 }
 
