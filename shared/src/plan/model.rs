@@ -340,7 +340,6 @@ pub enum Wrap {
 
 /// The shares of a stage's rows that may be wrong before the data counts as corrupt; 0 unless written.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-#[non_exhaustive]
 pub struct Allow {
     /// Rows that never come.
     pub missing: f64,
