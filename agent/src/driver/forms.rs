@@ -43,7 +43,7 @@ static CLIENT: Keys = Keys {
 /// `clock` of a target.
 pub(crate) static CLOCK: Keys = Keys {
     name: "clock",
-    doc: "How the servers' clock stands to the coordinator's. With it, `stream_latency` is the coordinator's time of an arrival minus `sent_at`, and not the excess over the stream's minimum. Times before the sending count as 0 within the clocks' error; beyond it, or an hour late, they are counted and not recorded.",
+    doc: "How the servers' clock stands to the coordinator's. With it, `stream_latency` is the coordinator's time of an arrival minus `sent_at`, and not the excess over the stream's minimum. Arrivals before the sending count as 0 within the clocks' error (the declared one, and the uncertainty of the agent's own estimate) and are counted; beyond it, or an hour late, they are counted and not recorded. A stream reads the agent's estimate once, when it begins: declare no clock for streams that last for hours, since clocks part by up to 100 parts in a million.",
     keys: &[
         Key::new(
             "same_as",

@@ -5,7 +5,7 @@ use testmesh_shared::integrity::{
     self, Cardinality, FieldPath, Numbering, NumberingError, Scalar, Scanner, Splitter, Step,
 };
 use testmesh_shared::plan::model::Wrap;
-use testmesh_shared::plan::{self, Integrity, Position, TimeUnit, nearest};
+use testmesh_shared::plan::{self, Integrity, Position, TimeUnit, Truth, TruthOf, nearest};
 
 /// Where the fields of a stage's `integrity` are in its stream's messages. Shared by all streams of the stage.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Layout {
     pub(super) numbering: Numbering,
     /// Divides payloads that many rows share; cloned for each stream. None: a message has one row.
     pub(super) splitter: Option<Splitter>,
-    /// Rows are compared by something else than their number, or by a number that may come again.
+    /// Rows are told apart by something else than their number, or compared by a number that may come again.
     pub(super) has_key: bool,
     /// Rows have numbers. Otherwise each message is a row, and only whole streams are compared.
     pub(super) ordered: bool,
@@ -102,10 +102,19 @@ impl Layout {
             scanner: Scanner::new(&layout),
             sent_at_unit_ns,
             splitter: integrity.split.map(Splitter::new),
-            has_key: own_key.is_some() || numbering.starts_again(),
+            has_key: own_key.is_some() || (numbering.starts_again() && compares_rows(integrity)),
             numbering,
             ordered,
         })
+    }
+}
+
+/// Whether rows are looked up by their keys.
+fn compares_rows(integrity: &Integrity) -> bool {
+    match integrity.truth {
+        Some(Truth::Agree { of, .. }) => of == TruthOf::Rows,
+        Some(Truth::Rows { .. }) => true,
+        _ => false,
     }
 }
 

@@ -549,6 +549,23 @@ async fn a_number_that_comes_again_after_a_wrap_is_no_key() {
 }
 
 #[tokio::test]
+async fn a_number_that_comes_again_is_no_matter_where_no_row_is_looked_up_by_it() {
+    let wrapped = "{ sequence: { field: number, wrap: 3 }, payload: data }";
+    let rounds = [
+        row(0, "a"),
+        row(1, "b"),
+        row(2, "c"),
+        row(0, "d"),
+        row(1, "e"),
+    ];
+    let expect = RowCounts {
+        verified: 5,
+        ..RowCounts::default()
+    };
+    assert_eq!(counts(&rounds, wrapped).await, expect);
+}
+
+#[tokio::test]
 async fn a_complete_list_finds_what_never_came_at_both_ends() {
     let complete =
         "{ sequence: number, payload: data, truth: { rows: session.list, complete: true } }";
