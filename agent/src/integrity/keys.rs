@@ -2,61 +2,104 @@
 //!
 //! Exact within its bound, and nothing is imagined: a key is compared with the last [`Keys::LAST`] different ones of its
 //! stream, each with the bytes that it had last. A reuse from further back is not told; if it matters to a truth, its rows are
-//! mismatched there. Texts are remembered by their XXH3-64.
+//! mismatched there. The bound is one of memory: a stream has less than 4 KiB of keys. Texts are remembered by their XXH3-64.
 
 use testmesh_shared::digest::RowDigest;
 use testmesh_shared::integrity::Key;
 
-/// The last keys, at most 4 KiB of them.
-#[derive(Debug, Default)]
+/// The last keys: a ring of them, and chains through it, one for all keys that share a bucket, from the newest to the oldest.
+/// A chain ends where its keys have left the ring, so that nothing is ever taken out of it.
+#[derive(Debug)]
 pub(super) struct Keys {
-    /// A ring: known keys, and beside each the digest of its bytes.
-    known: Vec<u64>,
-    digests: Vec<u64>,
-    /// Where the oldest is, once the ring is full.
-    oldest: usize,
+    ring: [Known; Self::LAST],
+    /// The newest key of each bucket, by its number from 1; 0: none yet.
+    newest: [u64; Self::BUCKETS],
+    /// How many different keys came.
+    count: u64,
     /// The greatest number so far: a greater one needs no search, and keys mostly grow.
     greatest: Option<i64>,
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    key: u64,
+    /// Of the bytes that it had last.
+    digest: u64,
+    /// The number of the key before it in its bucket; 0: there was none.
+    before: u64,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            ring: [Known::default(); Self::LAST],
+            newest: [0; Self::BUCKETS],
+            count: 0,
+            greatest: None,
+        }
+    }
+}
+
 impl Keys {
     /// How many different keys are remembered.
-    pub(super) const LAST: usize = 256;
+    pub(super) const LAST: usize = 128;
+    const BUCKETS: usize = 64;
 
     /// Remembers a row. Says whether its key is one: not if it was one of the last, with other bytes.
     #[inline]
     pub(super) fn is_unique(&mut self, key: &Key<'_>, digest: u64) -> bool {
-        let key = match key {
+        let (key, is_new) = match key {
             Key::Number(number) => {
-                let greater = self.greatest.is_none_or(|greatest| *number > greatest);
-                if greater {
+                let is_new = self.greatest.is_none_or(|greatest| *number > greatest);
+                if is_new {
                     self.greatest = Some(*number);
-                    self.remember(number.cast_unsigned(), digest);
-                    return true;
                 }
-                number.cast_unsigned()
+                (number.cast_unsigned(), is_new)
             }
-            Key::Text(text) => RowDigest::of(text.as_bytes()).as_u64(),
+            Key::Text(text) => (RowDigest::of(text.as_bytes()).as_u64(), false),
         };
-        self.is_unique_among_known(key, digest)
-    }
-
-    fn is_unique_among_known(&mut self, key: u64, digest: u64) -> bool {
-        let Some(place) = self.known.iter().position(|known| *known == key) else {
-            self.remember(key, digest);
-            return true;
-        };
-        std::mem::replace(&mut self.digests[place], digest) == digest
-    }
-
-    fn remember(&mut self, key: u64, digest: u64) {
-        if self.known.len() < Self::LAST {
-            self.known.push(key);
-            self.digests.push(digest);
-            return;
+        // Fibonacci hashing: keys are often multiples of a step.
+        let bucket = usize::try_from(key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58);
+        let bucket = bucket.unwrap_or_default();
+        let known = if is_new { None } else { self.find(bucket, key) };
+        match known {
+            Some(place) => std::mem::replace(&mut self.ring[place].digest, digest) == digest,
+            None => {
+                self.remember(bucket, key, digest);
+                true
+            }
         }
-        (self.known[self.oldest], self.digests[self.oldest]) = (key, digest);
-        self.oldest = (self.oldest + 1) % Self::LAST;
+    }
+
+    /// Where a key is, if it is one of the last.
+    fn find(&self, bucket: usize, key: u64) -> Option<usize> {
+        let mut number = self.newest[bucket];
+        while number > 0 && self.count - number < Self::LAST as u64 {
+            let place = Self::place(number);
+            if self.ring[place].key == key {
+                return Some(place);
+            }
+            number = self.ring[place].before;
+        }
+        None
+    }
+
+    #[inline]
+    fn remember(&mut self, bucket: usize, key: u64, digest: u64) {
+        self.count += 1;
+        let before = std::mem::replace(&mut self.newest[bucket], self.count);
+        self.ring[Self::place(self.count)] = Known {
+            key,
+            digest,
+            before,
+        };
+    }
+
+    /// Where in the ring the key of that number is.
+    const fn place(number: u64) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "the remainder is small")]
+        let place = (number % Self::LAST as u64) as usize;
+        place
     }
 }
 

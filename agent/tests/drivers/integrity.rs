@@ -437,7 +437,7 @@ async fn rows_may_be_numbered_in_steps_and_start_again() {
         ..RowCounts::default()
     };
     assert_eq!(*bench.meter.counts.borrow(), expect);
-    let faults = bench.meter.faults.borrow();
+    let faults = bench.meter.faults.take();
     let told: Vec<_> = faults.iter().map(|fault| &*fault.message).collect();
     assert_eq!(
         told,
@@ -682,7 +682,7 @@ async fn latency_is_absolute_where_the_servers_clock_is_declared() {
     let near = target("{ error: 60s }");
     let (bench, result) = check_from(&near, clock(), &rows, Act::Status(0, ""), sent).await;
     assert_eq!(result, Ok(()));
-    let latencies = bench.meter.latencies.borrow();
+    let latencies = bench.meter.latencies.take();
     let minute = Duration::from_secs(60);
     assert!(
         (minute..minute + minute / 2).contains(&latencies[0]),

@@ -456,7 +456,9 @@ mod tests {
         check_numbered(tens, &[-5, 5, 15], (0, 0, 0));
         check_numbered(tens, &[i64::MAX - 3, i64::MIN + 6], (0, 0, 0));
         let mut sequence = Sequence::numbered(tens);
-        [5, 35].map(|number| sequence.push(number));
+        for number in [5, 35] {
+            sequence.push(number);
+        }
         assert_eq!(sequence.first_gap(), Some(15));
         assert_eq!(
             [5, 15, 20, 35, 45].map(|number| sequence.spans(number)),
@@ -494,7 +496,9 @@ mod tests {
             .unwrap();
         check_numbered(sampled, &[(1 << 32) - 100, 60, 220, 540], (1, 0, 0));
         let mut sequence = Sequence::numbered(byte);
-        [254, 1].map(|number| sequence.push(number));
+        for number in [254, 1] {
+            sequence.push(number);
+        }
         assert_eq!(sequence.first_gap(), Some(255));
     }
 

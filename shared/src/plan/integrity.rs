@@ -16,7 +16,9 @@ pub(super) fn read(item: Item<'_>) -> Option<Integrity> {
     let split = item.key("split").map(split);
     let sent_at = item.key("sent_at").map(sent_at);
     let truth = item.key("truth").map(truth);
-    let allow = item.key("allow").map_or(Some(Allow::default()), allow);
+    let allow = item
+        .key("allow")
+        .map_or_else(|| Some(Allow::default()), allow);
     let (sequence, key, split) = (flat(sequence)?, flat(key)?, flat(split)?);
     let (payload, sent_at, truth) = (flat(payload)?, flat(sent_at)?, flat(truth)?);
     let (sequence, step, wrap) = match sequence {

@@ -198,7 +198,7 @@ static INTEGRITY: Keys = Keys {
         Key::new(
             "key",
             Form::FieldPath,
-            "Which row it is, for comparison with others; the sequence unless written. A key of its own that comes again with other bytes, among the last 256 keys of its stream, is the error `integrity`, code `key_not_unique`.",
+            "Which row it is, for comparison with others; the sequence unless written. A key of its own that comes again with other bytes, among the last 128 keys of its stream, is the error `integrity`, code `key_not_unique`.",
         ),
         Key::new(
             "payload",
