@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::connections::Connections;
 use super::limits;
 use super::message::Encoded;
+use crate::integrity::MeshClock;
 
 /// One stage's driver, read from the plan and ready to run any number of times.
 pub trait Driver: fmt::Debug + Send + Sync {
@@ -119,6 +120,8 @@ pub struct Attempt<'a> {
     pub traceparent: &'a str,
     /// When the run started: `wait: { at: D }` counts from here.
     pub run_started: Instant,
+    /// The coordinator's clock, for servers whose own is declared by it.
+    pub clock: &'a MeshClock,
 }
 
 /// Where a driver records what it sees. Bound to one scenario and stage; recording is cheap and never waits.

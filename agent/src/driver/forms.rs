@@ -3,14 +3,16 @@
 //! Every reader here follows one rule: `None` means that a problem was reported, and what need not be there is `Some(None)`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderName;
 use rustls::ClientConfig;
 use testmesh_shared::plan::expr::Template;
-use testmesh_shared::plan::keys::{Form, Key, Keys};
+use testmesh_shared::plan::keys::{Form, Group, Key, Keys};
 use testmesh_shared::plan::{Item, Pool, ProblemCode};
 
 use super::transport::{ClientFiles, Tls, chain};
+use crate::integrity::ServerClock;
 
 /// `tls` of a target.
 pub(crate) static TLS: Keys = Keys {
@@ -36,6 +38,25 @@ static CLIENT: Keys = Keys {
         Key::new("key", Form::File, "The PEM private key.").required(),
     ],
     groups: &[],
+};
+
+/// `clock` of a target.
+pub(crate) static CLOCK: Keys = Keys {
+    name: "clock",
+    doc: "How the servers' clock stands to the coordinator's. With it, `stream_latency` is the coordinator's time of an arrival minus `sent_at`, and not the excess over the stream's minimum. Arrivals before the sending count as 0 within the clocks' error (the declared one, and the uncertainty of the agent's own estimate) and are counted; beyond it, or an hour late, they are counted and not recorded. A stream reads the agent's estimate once, when it begins: declare no clock for streams that last for hours, since clocks part by up to 100 parts in a million.",
+    keys: &[
+        Key::new(
+            "same_as",
+            Form::Word(&["coordinator"]),
+            "It is the clock of the coordinator's machine.",
+        ),
+        Key::new(
+            "error",
+            Form::Duration,
+            "It is kept by other means, and differs by at most this.",
+        ),
+    ],
+    groups: &[Group::ExactlyOne(&["same_as", "error"])],
 };
 
 /// `connections` of a target.
@@ -122,6 +143,20 @@ pub(crate) fn connections(item: Item<'_>, default: Pool) -> Option<Pool> {
     Some(match value.word(&["session", "virtual_user"])? {
         "session" => Pool::Session,
         _ => Pool::VirtualUser,
+    })
+}
+
+/// `clock` of a target.
+pub(crate) fn clock(item: Item<'_>) -> Option<Option<ServerClock>> {
+    optional(item, "clock", |clock| {
+        let error = match clock.key("error") {
+            Some(error) => error.duration()?,
+            None => {
+                clock.key("same_as")?.word(&["coordinator"])?;
+                Duration::ZERO
+            }
+        };
+        Some(ServerClock { error })
     })
 }
 

@@ -1,14 +1,15 @@
 //! Checks the encoded messages of one stream as they come. No allocation per message once the first ones were seen, no lock,
 //! no clock.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
-use testmesh_shared::integrity::{Key, Order, OrderCounts, RowShape, ScanError, Scanner, Sequence};
+use testmesh_shared::integrity::{
+    Key, Order, OrderCounts, Row, RowShape, ScanError, Scanner, Sequence, Splitter,
+};
 use testmesh_shared::plan::{ErrorKind, Integrity};
 use tokio::time::Instant;
 
 use super::faults::Faults;
-use super::latency::Latency;
+use super::keys::Keys;
+use super::latency::{Latency, ServerClock};
 use super::layout::Layout;
 use super::truth::{StreamDigest, Truth};
 use crate::driver::contract::{Attempt, Meter, RowCounts, StageError};
@@ -31,24 +32,33 @@ pub enum Ending {
 pub struct Checker<'a> {
     meter: &'a dyn Meter,
     scanner: Scanner,
-    sequence: Sequence,
+    /// Divides payloads that many rows share. None: a message has one row.
+    splitter: Option<Box<Splitter>>,
+    rows: Rows<'a>,
     /// What of the order the meter knows already.
     told: OrderCounts,
+    digest: Option<StreamDigest>,
+    latency: Option<Latency>,
+    sent_at_unit_ns: u64,
+}
+
+/// The rows of the stream, whichever way they were cut from their messages.
+#[derive(Debug)]
+struct Rows<'a> {
+    sequence: Sequence,
+    keys: Option<Box<Keys>>,
+    truth: Truth<'a>,
+    faults: Faults,
     /// What was counted since the meter was last told.
     news: RowCounts,
-    truth: Truth<'a>,
-    rows: u64,
-    digest: Option<StreamDigest>,
-    keys: Option<Box<Keys>>,
-    latency: Option<Latency>,
-    faults: Faults,
-    sent_at_unit_ns: u64,
+    /// Rows that are no stage error of their own.
+    taken: u64,
     /// Rows have numbers.
     ordered: bool,
 }
 
 impl<'a> Checker<'a> {
-    /// A checker for a stream that begins now.
+    /// A checker for a stream that begins now, from a server whose clock was declared so.
     ///
     /// # Errors
     ///
@@ -56,6 +66,7 @@ impl<'a> Checker<'a> {
     pub fn new(
         integrity: &Integrity,
         layout: &Layout,
+        clock: Option<ServerClock>,
         attempt: &'a Attempt<'a>,
     ) -> Result<Self, StageError> {
         let truth = Truth::new(integrity.truth.as_ref(), attempt)?;
@@ -63,17 +74,20 @@ impl<'a> Checker<'a> {
         Ok(Self {
             meter: attempt.meter,
             scanner: layout.scanner.clone(),
-            sequence: Sequence::new(),
+            splitter: layout.splitter.clone().map(Box::new),
+            rows: Rows {
+                sequence: Sequence::numbered(layout.numbering),
+                keys: layout.has_key.then(Box::default),
+                truth,
+                faults: Faults::default(),
+                news: RowCounts::default(),
+                taken: 0,
+                ordered: layout.ordered,
+            },
             told: OrderCounts::default(),
-            news: RowCounts::default(),
-            truth,
-            rows: 0,
             digest: wanted.then(StreamDigest::new),
-            keys: layout.has_key.then(Box::default),
-            latency: layout.sent_at_unit_ns.map(|_| Latency::new()),
-            faults: Faults::default(),
+            latency: (layout.sent_at_unit_ns).map(|_| Latency::of(clock, attempt.clock)),
             sent_at_unit_ns: layout.sent_at_unit_ns.unwrap_or_default(),
-            ordered: layout.ordered,
         })
     }
 
@@ -87,7 +101,7 @@ impl<'a> Checker<'a> {
         let found = match self.scanner.scan(message) {
             Ok(found) => found,
             Err(error) => {
-                self.news.mismatched += 1;
+                self.rows.news.mismatched += 1;
                 return (1, Err(unreadable(error, message)));
             }
         };
@@ -97,46 +111,40 @@ impl<'a> Checker<'a> {
         if let Some(digest) = &mut self.digest {
             digest.add(&found);
         }
+        if let Some(splitter) = &mut self.splitter {
+            let mut all = Ok(());
+            let rows = splitter.rows(&found, |row| {
+                // Of a message with an error the other rows are rows all the same.
+                let taken = self.rows.take(&row);
+                if all.is_ok() {
+                    all = taken;
+                }
+            });
+            return match rows {
+                Ok(0) => self.rows.none(message),
+                Ok(rows) => (rows as u64, all),
+                Err(shape) => self.rows.misshapen(shape),
+            };
+        }
         match found.row() {
-            Ok(Some(row)) => {
-                if self.ordered {
-                    let order = self.sequence.push(row.sequence);
-                    if order != Order::Next {
-                        self.faults.order(order, row.sequence);
-                    }
-                }
-                if let Some(keys) = &mut self.keys
-                    && !keys.is_unique(&row.key, row.digest.as_u64())
-                {
-                    self.news.unverified += 1;
-                    return (1, Err(key_not_unique(&row.key)));
-                }
-                self.truth.row(&row, &mut self.news, &mut self.faults);
-                self.rows += 1;
-                (1, Ok(()))
-            }
+            Ok(Some(row)) => (1, self.rows.take(&row)),
             // Without numbers a message is a row, and may well be empty.
-            Ok(None) if !self.ordered => (0, Ok(())),
-            Ok(None) => {
-                self.news.mismatched += 1;
-                (1, Err(no_row(message)))
-            }
-            Err(shape) => {
-                self.news.mismatched += shape.rows();
-                (shape.rows(), Err(row_shape(shape)))
-            }
+            Ok(None) if !self.rows.ordered => (0, Ok(())),
+            Ok(None) => self.rows.none(message),
+            Err(shape) => self.rows.misshapen(shape),
         }
     }
 
     /// Tells the meter what was found; to be called once per wake-up.
     #[inline]
     pub fn flush(&mut self) {
-        let order = self.sequence.counts();
+        let order = self.rows.sequence.counts();
         let told = std::mem::replace(&mut self.told, order);
-        self.news.missing += order.missing - told.missing;
-        self.news.repeated += order.repeated - told.repeated;
-        self.news.reordered += order.reordered - told.reordered;
-        let news = std::mem::take(&mut self.news);
+        let news = &mut self.rows.news;
+        news.missing += order.missing - told.missing;
+        news.repeated += order.repeated - told.repeated;
+        news.reordered += order.reordered - told.reordered;
+        let news = std::mem::take(news);
         if news != RowCounts::default() {
             self.meter.integrity(&news);
         }
@@ -145,23 +153,89 @@ impl<'a> Checker<'a> {
     /// The stream is over. Returns the XXH3-128 of its payload, if somebody reads it.
     pub fn end(mut self, ending: Ending) -> Option<u128> {
         let digest = self.digest.as_ref().map(StreamDigest::digest);
-        self.truth.end(digest, self.rows, ending, &mut self.news);
         self.flush();
-        // Gaps below the greatest number are missing however the stream ended; what would have come after it never is.
-        let first_gap = self.sequence.first_gap();
-        let order = self.sequence.finish();
-        let missing = order.missing - self.told.missing;
-        if missing > 0 {
-            self.meter.integrity(&RowCounts {
-                missing,
-                ..RowCounts::default()
-            });
+        let Rows {
+            sequence,
+            truth,
+            mut faults,
+            mut news,
+            taken,
+            keys,
+            ..
+        } = self.rows;
+        // Gaps below the greatest number are missing however the stream ended; what would have come after it only if a
+        // truth says that it was to come.
+        let first_gap = sequence.first_gap();
+        let order = sequence.clone().finish();
+        news.missing += order.missing - self.told.missing;
+        let over = Over {
+            ending,
+            digest,
+            rows: taken,
+            by_number: keys.is_none(),
+            sequence: &sequence,
+            gaps: order.missing,
+        };
+        truth.end(&over, &mut news, &mut faults);
+        if news != RowCounts::default() {
+            self.meter.integrity(&news);
         }
-        self.faults.tell(order, first_gap, self.meter);
+        faults.tell(order, first_gap, self.meter);
         if let Some(latency) = self.latency {
             latency.end(self.meter);
         }
         digest
+    }
+}
+
+/// What is known of a stream that is over.
+#[derive(Debug)]
+pub(super) struct Over<'a> {
+    pub(super) ending: Ending,
+    /// XXH3-128 of the payload, if it was computed.
+    pub(super) digest: Option<u128>,
+    /// Rows that were no stage error of their own.
+    pub(super) rows: u64,
+    /// Rows are compared by their number.
+    pub(super) by_number: bool,
+    pub(super) sequence: &'a Sequence,
+    /// Rows that the sequence misses.
+    pub(super) gaps: u64,
+}
+
+impl Rows<'_> {
+    /// Checks one row.
+    #[inline]
+    fn take(&mut self, row: &Row<'_>) -> Result<(), StageError> {
+        if self.ordered {
+            let order = self.sequence.push(row.sequence);
+            if order != Order::Next {
+                self.faults.order(order, row.sequence);
+            }
+        }
+        if let Some(keys) = &mut self.keys
+            && !keys.is_unique(&row.key, row.digest.as_u64())
+        {
+            self.news.unverified += 1;
+            return Err(key_not_unique(&row.key));
+        }
+        self.truth.row(row, &mut self.news, &mut self.faults);
+        self.taken += 1;
+        Ok(())
+    }
+
+    /// A message without a row counts as one that is mismatched.
+    #[cold]
+    fn none(&mut self, message: &[u8]) -> (u64, Result<(), StageError>) {
+        self.news.mismatched += 1;
+        (1, Err(no_row(message)))
+    }
+
+    /// Rows that cannot be told apart are mismatched.
+    #[cold]
+    fn misshapen(&mut self, shape: RowShape) -> (u64, Result<(), StageError>) {
+        self.news.mismatched += shape.rows();
+        (shape.rows(), Err(row_shape(shape)))
     }
 }
 
@@ -192,39 +266,4 @@ fn key_not_unique(key: &Key<'_>) -> StageError {
         "the key {key} came twice in one stream, with different bytes: rows cannot be compared by it"
     );
     StageError::new(ErrorKind::Integrity, text).with_code("key_not_unique")
-}
-
-/// The keys of the last rows. One that comes again with other bytes is none: no truth can be found by it.
-///
-/// A table without probing: of keys that fall on one place the newest is remembered. So a reuse may be overlooked, which
-/// costs a clear error and no wrong verdict, since rows that differ are then mismatched; and none is imagined.
-#[derive(Debug)]
-struct Keys([Option<(u64, u64)>; Keys::PLACES]);
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self([None; Self::PLACES])
-    }
-}
-
-impl Keys {
-    const PLACES: usize = 64;
-
-    fn is_unique(&mut self, key: &Key<'_>, digest: u64) -> bool {
-        let known = match key {
-            Key::Number(number) => number.cast_unsigned(),
-            Key::Text(text) => {
-                let mut hasher = DefaultHasher::new();
-                text.hash(&mut hasher);
-                hasher.finish()
-            }
-        };
-        // Fibonacci hashing: keys are often multiples of a step.
-        let place =
-            usize::try_from(known.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58).unwrap_or_default();
-        match self.0[place].replace((known, digest)) {
-            Some((before, other)) => before != known || other == digest,
-            None => true,
-        }
-    }
 }

@@ -1,8 +1,11 @@
 //! Turns the field names of a plan's `integrity` into places in an encoded message.
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
-use testmesh_shared::integrity::{self, Cardinality, FieldPath, Scalar, Scanner, Step};
-use testmesh_shared::plan::{self, Integrity, Position, TimeUnit, nearest};
+use testmesh_shared::integrity::{
+    self, Cardinality, FieldPath, Numbering, NumberingError, Scalar, Scanner, Splitter, Step,
+};
+use testmesh_shared::plan::model::Wrap;
+use testmesh_shared::plan::{self, Integrity, Position, TimeUnit, Truth, TruthOf, nearest};
 
 /// Where the fields of a stage's `integrity` are in its stream's messages. Shared by all streams of the stage.
 #[derive(Debug)]
@@ -11,7 +14,11 @@ pub struct Layout {
     pub(super) scanner: Scanner,
     /// Nanoseconds in the unit of `sent_at`.
     pub(super) sent_at_unit_ns: Option<u64>,
-    /// Rows are compared by something else than their number.
+    /// How rows are numbered.
+    pub(super) numbering: Numbering,
+    /// Divides payloads that many rows share; cloned for each stream. None: a message has one row.
+    pub(super) splitter: Option<Splitter>,
+    /// Rows are told apart by something else than their number, or compared by a number that may come again.
     pub(super) has_key: bool,
     /// Rows have numbers. Otherwise each message is a row, and only whole streams are compared.
     pub(super) ordered: bool,
@@ -66,7 +73,19 @@ impl Layout {
             .sent_at
             .as_ref()
             .and_then(|sent_at| find(&sent_at.field, Role::SentAt));
-        let Some(sequence) = sequence.filter(|_| problems.is_empty()) else {
+        let numbering = sequence
+            .as_ref()
+            .map(|path| numbering(integrity, path.scalar()));
+        if let (Some(Err(error)), Some(name)) = (&numbering, &integrity.sequence) {
+            problems.push(LayoutProblem {
+                position: name.position,
+                message: error.to_string(),
+                hint: "write a smaller `step`, or a greater `wrap`".to_owned(),
+            });
+        }
+        let (Some(sequence), Some(Ok(numbering)), true) =
+            (sequence, numbering, problems.is_empty())
+        else {
             return Err(problems);
         };
         let layout = integrity::Layout {
@@ -82,9 +101,30 @@ impl Layout {
         Ok(Self {
             scanner: Scanner::new(&layout),
             sent_at_unit_ns,
-            has_key: own_key.is_some(),
+            splitter: integrity.split.map(Splitter::new),
+            has_key: own_key.is_some() || (numbering.starts_again() && compares_rows(integrity)),
+            numbering,
             ordered,
         })
+    }
+}
+
+/// Whether rows are looked up by their keys.
+fn compares_rows(integrity: &Integrity) -> bool {
+    match integrity.truth {
+        Some(Truth::Agree { of, .. }) => of == TruthOf::Rows,
+        Some(Truth::Rows { .. }) => true,
+        _ => false,
+    }
+}
+
+/// How rows are numbered, by a field of this type.
+fn numbering(integrity: &Integrity, scalar: Scalar) -> Result<Numbering, NumberingError> {
+    let by = Numbering::by(integrity.step)?;
+    match integrity.wrap {
+        None => Ok(by),
+        Some(Wrap::At(numbers)) => by.starting_again_at(numbers),
+        Some(Wrap::Type) => by.starting_again_with(scalar),
     }
 }
 

@@ -5,10 +5,14 @@
 //! digesting are [`testmesh_shared::integrity`]'s, which the coordinator's tests and tools share.
 
 mod checker;
+mod clock;
 mod faults;
+mod keys;
 mod latency;
 mod layout;
 mod truth;
 
 pub use checker::{Checker, Ending};
+pub use clock::{ClockReading, MeshClock};
+pub use latency::ServerClock;
 pub use layout::{Layout, LayoutProblem};

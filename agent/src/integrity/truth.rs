@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use testmesh_shared::digest::{Hasher, RowDigest};
+use testmesh_shared::digest::{Digest, Hasher, RowDigest};
 use testmesh_shared::integrity::{Found, Key, Row};
 use testmesh_shared::plan::expr::Value;
 use testmesh_shared::plan::{self, TruthOf};
 
-use super::checker::Ending;
+use super::checker::{Ending, Over};
 use super::faults::Faults;
 use crate::driver::contract::{Attempt, Meter, RowCounts, RowKey, StageError};
 use crate::limits;
@@ -24,6 +24,8 @@ pub(super) enum Truth<'a> {
     AgreeStream(Group<'a>),
     /// A list that an earlier stage saved.
     Rows(Listed),
+    /// The digest of the whole stream, or why it is none.
+    Digest(Result<Digest, String>),
 }
 
 /// A group of sessions that see the same.
@@ -42,9 +44,20 @@ impl std::fmt::Debug for Group<'_> {
 /// The digests of a list, by key.
 #[derive(Debug)]
 pub(super) enum Listed {
-    Read(HashMap<RowKey, RowDigest>),
+    Read {
+        rows: HashMap<RowKey, Entry>,
+        /// Whether it has every row that is to come.
+        complete: bool,
+    },
     /// The list could not be read, and why.
     Unreadable(String),
+}
+
+/// One row of a list.
+#[derive(Debug)]
+pub(super) struct Entry {
+    digest: RowDigest,
+    seen: bool,
 }
 
 impl<'a> Truth<'a> {
@@ -82,12 +95,25 @@ impl<'a> Truth<'a> {
                     TruthOf::Stream => Self::AgreeStream(group),
                 }
             }
-            Some(plan::Truth::Rows { list }) => {
+            Some(plan::Truth::Rows { list, complete }) => {
                 let read = list
                     .evaluate(attempt.scope)
                     .map_err(|error| error.to_string());
-                let read = read.and_then(|list| Listed::read(&list));
+                let read = read.and_then(|list| Listed::read(&list, *complete));
                 Self::Rows(read.unwrap_or_else(Listed::Unreadable))
+            }
+            Some(plan::Truth::Digest { digest }) => {
+                let read = digest
+                    .text(attempt.scope)
+                    .map_err(|error| error.to_string());
+                let parse = |text: &str| match text.parse() {
+                    Ok(digest) => Ok(digest),
+                    Err(_) => Err(format!(
+                        "{} is not a digest of 32 lowercase hex digits",
+                        quoted(text)
+                    )),
+                };
+                Self::Digest(read.and_then(|text| parse(&text)))
             }
             Some(other) => {
                 let message = format!("this build cannot compare with {other:?}");
@@ -98,12 +124,12 @@ impl<'a> Truth<'a> {
 
     /// Whether the digest of the whole stream is needed.
     pub(super) const fn needs_stream_digest(&self) -> bool {
-        matches!(self, Self::AgreeStream(_))
+        matches!(self, Self::AgreeStream(_) | Self::Digest(Ok(_)))
     }
 
     /// Compares one row, or leaves that to the coordinator.
     #[inline]
-    pub(super) fn row(&self, row: &Row<'_>, counts: &mut RowCounts, faults: &mut Faults) {
+    pub(super) fn row(&mut self, row: &Row<'_>, counts: &mut RowCounts, faults: &mut Faults) {
         match self {
             Self::Order => counts.verified += 1,
             Self::Agree(group) => {
@@ -114,43 +140,120 @@ impl<'a> Truth<'a> {
                     group.session,
                 );
             }
-            Self::AgreeStream(_) => {}
+            Self::AgreeStream(_) | Self::Digest(_) => {}
             Self::Rows(Listed::Unreadable(reason)) => {
                 if counts.unverified == 0 {
                     faults.unreadable(reason);
                 }
                 counts.unverified += 1;
             }
-            Self::Rows(Listed::Read(list)) => match list.get(&row_key(&row.key)) {
-                Some(digest) if *digest == row.digest => counts.verified += 1,
-                // A row that is not in the list should not be in the stream.
-                other => {
+            Self::Rows(Listed::Read { rows, .. }) => {
+                let listed = rows.get_mut(&row_key(&row.key)).map(|entry| {
+                    entry.seen = true;
+                    entry.digest
+                });
+                if listed == Some(row.digest) {
+                    counts.verified += 1;
+                } else {
+                    // A row that is not in the list should not be in the stream.
                     counts.mismatched += 1;
-                    faults.mismatched(&row.key, row.digest, other.copied());
+                    faults.mismatched(&row.key, row.digest, listed);
                 }
-            },
+            }
         }
     }
 
-    /// The stream is over: `rows` of it were not yet compared with anything.
-    pub(super) fn end(
-        &self,
-        digest: Option<u128>,
-        rows: u64,
-        ending: Ending,
-        counts: &mut RowCounts,
-    ) {
-        let Self::AgreeStream(group) = self else {
-            return;
-        };
-        match (digest, ending) {
-            (Some(digest), Ending::Whole | Ending::Stopped) if rows > 0 => {
-                group
-                    .meter
-                    .agree_stream(&group.name, digest, rows, group.session);
+    /// The stream is over: what could not be said row by row.
+    pub(super) fn end(&self, over: &Over<'_>, counts: &mut RowCounts, faults: &mut Faults) {
+        match self {
+            Self::AgreeStream(group) => group.end(over, counts),
+            Self::Rows(Listed::Read {
+                rows,
+                complete: true,
+            }) if over.ending == Ending::Whole => {
+                if let Some((missing, first)) = absent(rows, over) {
+                    counts.missing += missing;
+                    faults.absent(missing, format!("first key {first}"));
+                }
+            }
+            Self::Digest(truth) => end_of_digested(truth, over, counts, faults),
+            Self::Order | Self::Agree(_) | Self::Rows(_) => {}
+        }
+    }
+}
+
+impl Group<'_> {
+    fn end(&self, over: &Over<'_>, counts: &mut RowCounts) {
+        match (over.digest, over.ending) {
+            (Some(digest), Ending::Whole | Ending::Stopped) if over.rows > 0 => {
+                self.meter
+                    .agree_stream(&self.name, digest, over.rows, self.session);
             }
             // A part of a stream is equal to no whole one, and proves nothing.
-            _ => counts.unwitnessed += rows,
+            _ => counts.unwitnessed += over.rows,
+        }
+    }
+}
+
+/// Rows of a complete list that never came and that the sequence does not miss already, and the key of the first of them.
+///
+/// Where rows are listed by their number, each is looked up. Where they have keys of their own, nobody knows which of them a
+/// gap of the sequence stands for; that every gap is one of the list is then assumed, so that no row is counted twice.
+fn absent(rows: &HashMap<RowKey, Entry>, over: &Over<'_>) -> Option<(u64, String)> {
+    let never_came = rows.iter().filter(|(_, entry)| !entry.seen);
+    let (mut missing, mut first) = (0_u64, None);
+    for (key, _) in never_came {
+        let counted = match key {
+            RowKey::Number(number) => over.by_number && over.sequence.spans(*number),
+            RowKey::Text(_) => false,
+        };
+        if !counted {
+            missing += 1;
+            first = first.min(Some(key)).or(Some(key));
+        }
+    }
+    if !over.by_number {
+        missing = missing.saturating_sub(over.gaps);
+    }
+    let first = match first? {
+        RowKey::Number(number) => number.to_string(),
+        RowKey::Text(text) => text.to_string(),
+    };
+    (missing > 0).then_some((missing, first))
+}
+
+/// All rows of a stream are right or wrong together, and nobody knows of a part of it.
+fn end_of_digested(
+    truth: &Result<Digest, String>,
+    over: &Over<'_>,
+    counts: &mut RowCounts,
+    faults: &mut Faults,
+) {
+    let found = over.digest.map(Digest::from_u128);
+    match (truth, found) {
+        (Ok(truth), Some(found)) if over.ending == Ending::Whole => {
+            if *truth == found {
+                counts.verified += over.rows;
+            } else if over.rows > 0 {
+                counts.mismatched += over.rows;
+                faults.stream_mismatched(over.rows, found, *truth);
+            } else {
+                // It has no row to be wrong; what was to come, one row at least, did not.
+                counts.missing += 1;
+                faults.absent(1, format!("of a stream whose digest is to be {truth}"));
+            }
+        }
+        (Ok(_), _) => {
+            counts.unverified += over.rows;
+            if over.rows > 0 {
+                faults.unreadable(
+                    "the stream did not end by itself, and the digest is that of all of it",
+                );
+            }
+        }
+        (Err(reason), _) => {
+            counts.unverified += over.rows;
+            faults.unreadable(reason);
         }
     }
 }
@@ -172,11 +275,11 @@ pub(super) fn row_key(key: &Key<'_>) -> RowKey {
 
 impl Listed {
     /// Reads a list of `{key, digest}`.
-    fn read(list: &Value) -> Result<Self, String> {
+    fn read(list: &Value, complete: bool) -> Result<Self, String> {
         let items = list
             .as_list()
             .ok_or_else(|| format!("a list is expected, not a {}", list.type_name()))?;
-        let mut digests = HashMap::with_capacity(items.len());
+        let mut rows = HashMap::with_capacity(items.len());
         for item in items {
             let (key, digest) = (item.get("key"), item.get("digest"));
             let key = match key.map(|key| (key.as_i64(), key.as_str())) {
@@ -195,23 +298,29 @@ impl Listed {
             let digest = digest.ok_or_else(|| {
                 format!("{} has no `digest` of 16 lowercase hex digits", shown(item))
             })?;
-            if digests
-                .insert(key, digest)
-                .is_some_and(|known| known != digest)
-            {
+            let entry = Entry {
+                digest,
+                seen: false,
+            };
+            let known = rows.insert(key, entry);
+            if known.is_some_and(|known| known.digest != digest) {
                 return Err(format!(
                     "{} is listed twice, with different digests",
                     shown(item)
                 ));
             }
         }
-        Ok(Self::Read(digests))
+        Ok(Self::Read { rows, complete })
     }
 }
 
 /// As much of an item as a message needs.
 fn shown(item: &Value) -> String {
-    let text = item.to_string();
+    quoted(&item.to_string())
+}
+
+/// As much of a text as a message needs.
+fn quoted(text: &str) -> String {
     match text.char_indices().nth(80) {
         None => format!("`{text}`"),
         Some((end, _)) => format!("`{}…`", &text[..end]),

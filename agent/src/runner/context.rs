@@ -13,6 +13,7 @@ use testmesh_shared::rng::SeedTree;
 
 use super::trace::Tracer;
 use crate::driver::Connections;
+use crate::integrity::MeshClock;
 use crate::recorder::{Recorder, StageSeries};
 
 /// One run on one agent, as every worker sees it.
@@ -69,6 +70,8 @@ pub struct RunContext {
     pub tracer: Tracer,
     /// The worker's connections.
     pub connections: Connections,
+    /// The coordinator's clock; not known unless it is set.
+    pub clock: MeshClock,
     scope: RefCell<Rc<Scope<'static>>>,
     /// By the place of the stage in memory.
     series: RefCell<HashMap<usize, Rc<StageSeries>>>,
@@ -88,9 +91,16 @@ impl RunContext {
             recorder,
             tracer,
             connections,
+            clock: MeshClock::default(),
             scope,
             series: RefCell::default(),
         }
+    }
+
+    /// The same run, which knows the coordinator's clock.
+    #[must_use]
+    pub fn with_clock(self, clock: MeshClock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Makes what setup saved visible to sessions that start from now on.

@@ -26,6 +26,7 @@ use super::scenario::Ended;
 use super::worker::{WorkerRun, Workers};
 use crate::config::Config;
 use crate::driver::DRIVERS;
+use crate::integrity::MeshClock;
 use crate::limits;
 use crate::recorder::Catalog;
 use crate::reporter::Reporter;
@@ -299,6 +300,7 @@ async fn arm(
             spans: shared.spans.clone(),
             traceparent: prepare.traceparent.parse().ok(),
             anchor: shared.anchor,
+            clock: MeshClock::new(shared.anchor, shared.offset.clone()),
             commands: taken,
             events: events_in.clone(),
         };

@@ -166,6 +166,7 @@ impl Session<'_> {
                     traceparent: &running.traceparent,
                     session: self.index,
                     run_started: self.run_started,
+                    clock: &self.run.clock,
                 };
                 driver.0.run(&attempt).await
             }

@@ -26,6 +26,7 @@ use super::session::{self, Ending, SessionEnd, SessionStart};
 use super::terminate::{Stop, Terminator};
 use super::trace::Tracer;
 use crate::driver::{Connections, Gate};
+use crate::integrity::MeshClock;
 use crate::limits;
 use crate::recorder::{Catalog, Delta, Recorder, RunClock, TrendId};
 
@@ -91,6 +92,8 @@ pub struct WorkerRun {
     pub traceparent: Option<Traceparent>,
     /// The process's clock.
     pub anchor: TimeAnchor,
+    /// The coordinator's clock.
+    pub clock: MeshClock,
     /// What the assignment asks. Closed: the run is released.
     pub commands: mpsc::Receiver<RunCommand>,
     /// What the assignment hears.
@@ -253,7 +256,8 @@ impl WorkerRun {
             seeds: facts.seeds().child("trace").child(facts.run.as_str()),
             anchor: self.anchor,
         };
-        let context = Rc::new(RunContext::new(facts, recorder, tracer, connections));
+        let context = RunContext::new(facts, recorder, tracer, connections);
+        let context = Rc::new(context.with_clock(self.clock.clone()));
         let working = Working {
             place,
             run: self,

@@ -11,6 +11,7 @@ use testmesh_agent::driver::contract::{
     Attempt, DataFault, Drives, Meter, Results, RowCounts, RowKey, StageError,
 };
 use testmesh_agent::driver::{Connections, DRIVERS};
+use testmesh_agent::integrity::MeshClock;
 use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::expr::Scope;
 use testmesh_shared::plan::{self, Action, Files, Plan, Problem, Source, Stage, VarOverrides};
@@ -87,6 +88,7 @@ pub(crate) struct Bench {
     root: Connections,
     user: RefCell<Connections>,
     session: RefCell<Connections>,
+    pub(crate) clock: MeshClock,
     pub(crate) meter: Recorded,
 }
 
@@ -106,6 +108,7 @@ impl Bench {
             root,
             user: user.into(),
             session: session.into(),
+            clock: MeshClock::default(),
             meter: Recorded::default(),
         }
     }
@@ -155,6 +158,7 @@ impl Bench {
             traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             session: 7,
             run_started: Instant::now(),
+            clock: &self.clock,
         };
         drives.0.run(&attempt).await
     }

@@ -6,7 +6,7 @@ use crate::run::Ending;
 use std::time::Duration;
 use testmesh_shared::load::Model;
 use testmesh_shared::metric::{self, MetricId};
-use testmesh_shared::plan::model::{Action, Agg, Op, Plan, Stage, Threshold};
+use testmesh_shared::plan::model::{Action, Agg, Allow, Op, Plan, Stage, Threshold};
 
 /// Everything that is known when a run is over.
 #[derive(Debug)]
@@ -73,8 +73,21 @@ pub struct Rules {
     pub agent_cpu: f64,
     /// Every stage, with what comes before it.
     pub stages: Vec<StageFact>,
+    /// Stages whose streams may lose or change rows.
+    pub lossy: Vec<Lossy>,
     /// Scenarios with planned arrivals.
     pub open_scenarios: Vec<String>,
+}
+
+/// A stage whose stream may lose or change rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lossy {
+    /// The scenario, or `setup`, `teardown`.
+    pub scenario: String,
+    /// The stage's name.
+    pub stage: String,
+    /// How many of its rows.
+    pub allow: Allow,
 }
 
 /// What a verdict must know of a stage.
@@ -113,14 +126,20 @@ impl Rules {
     /// Reads them from a plan.
     pub fn of(plan: &Plan) -> Self {
         let mut stages = Vec::new();
+        let mut lossy = Vec::new();
         for scenario in &plan.scenarios {
             collect(&scenario.name, &scenario.stages, &mut stages);
             for stage in &scenario.cleanup {
                 flatten(&scenario.name, stage, None, &mut stages);
             }
+            let all = scenario.stages.iter().chain(&scenario.cleanup);
+            all.for_each(|stage| collect_lossy(&scenario.name, stage, &mut lossy));
         }
-        collect("setup", &plan.setup, &mut stages);
-        collect("teardown", &plan.teardown, &mut stages);
+        for (part, of) in [("setup", &plan.setup), ("teardown", &plan.teardown)] {
+            collect(part, of, &mut stages);
+            of.iter()
+                .for_each(|stage| collect_lossy(part, stage, &mut lossy));
+        }
         let validity = &plan.validity;
         Self {
             criteria: plan.thresholds.iter().filter_map(Criterion::of).collect(),
@@ -130,6 +149,7 @@ impl Rules {
             agent_loop_lag_p99: validity.agent_loop_lag_p99,
             agent_cpu: validity.agent_cpu,
             stages,
+            lossy,
             open_scenarios: (plan.scenarios.iter())
                 .filter(|scenario| scenario.load.model() == Model::Open)
                 .map(|scenario| scenario.name.clone())
@@ -176,12 +196,28 @@ fn flatten(scenario: &str, stage: &Stage, after: Option<&str>, into: &mut Vec<St
             .as_ref()
             .is_some_and(|integrity| integrity.truth.is_some()),
     });
+    for stage in inner(stage) {
+        flatten(scenario, stage, after, into);
+    }
+}
+
+fn collect_lossy(scenario: &str, stage: &Stage, into: &mut Vec<Lossy>) {
+    let allow = stage.integrity.as_ref().map(|integrity| integrity.allow);
+    let allow = allow.filter(|allow| *allow != Allow::default());
+    into.extend(allow.map(|allow| Lossy {
+        scenario: scenario.to_owned(),
+        stage: stage.name.clone(),
+        allow,
+    }));
+    inner(stage).for_each(|stage| collect_lossy(scenario, stage, into));
+}
+
+/// The stages within one.
+fn inner(stage: &Stage) -> impl Iterator<Item = &Stage> {
     let groups = match &stage.action {
         Action::Repeat(repeat) => std::slice::from_ref(&repeat.stages),
         Action::Parallel(branches) => branches.as_slice(),
         _ => &[],
     };
-    for stage in groups.iter().flatten() {
-        flatten(scenario, stage, after, into);
-    }
+    groups.iter().flatten()
 }

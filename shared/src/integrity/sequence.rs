@@ -1,16 +1,19 @@
-//! The order of a stream's rows. The first number is free; from then on each is one more than the one before. A window of
-//! 4,096 numbers below the greatest decides what has gone wrong:
+//! The order of a stream's rows. The first number is free; from then on each is one more than the one before, or as a
+//! [`Numbering`] says. A window of 4,096 numbers below the greatest decides what has gone wrong:
 //!
 //! | the number is | it counts as |
 //! | --- | --- |
-//! | one more than the greatest | in order |
+//! | the one after the greatest | in order |
 //! | greater than that | a gap: missing, unless the numbers in it still come while they are in the window |
 //! | in the window, not seen | reordered; its gap closes |
 //! | in the window, seen | repeated |
 //! | below the window | repeated: its gap, if there was one, has been counted |
 //! | below the first number | reordered, and repeated the second time |
+//! | between two steps, or beyond where numbers start again | reordered, each time: it has no place in the order, closes no gap and opens none |
 //!
 //! Numbers after the last one seen are never missing: the stream may have been cut.
+
+use super::numbering::Numbering;
 
 /// How many numbers below the greatest are remembered.
 pub const WINDOW: u64 = 4_096;
@@ -25,14 +28,14 @@ pub struct OrderCounts {
     pub missing: u64,
     /// Numbers that came again.
     pub repeated: u64,
-    /// Numbers that came late.
+    /// Numbers that came late, or have no place in the order.
     pub reordered: u64,
 }
 
 /// How a number stands to those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// It is the first, or one more than the greatest.
+    /// It is the first, or the one after the greatest.
     Next,
     /// It is greater: so many were left out, for now.
     Ahead {
@@ -43,29 +46,49 @@ pub enum Order {
     Late,
     /// It was seen before.
     Again,
+    /// It is no number of the sequence: no whole number of steps leads to it, or it is beyond where numbers start again.
+    Off,
 }
 
 /// Judges the order of one stream. A retry is a new stream.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Sequence {
-    /// The first number; all others are counted from it, in arithmetic that wraps, so that types of 64 bits need no more.
+    numbering: Numbering,
+    /// The first number; the places of all others are counted from it, in arithmetic that wraps, so that types of 64 bits
+    /// need no more.
     first: Option<i64>,
-    /// One more than the greatest, counted from the first.
+    /// The place after the greatest, in steps from the first.
     next: i64,
-    /// Which numbers of the window were seen; absent while all since the first were.
+    /// The number that belongs to it.
+    expected: i64,
+    /// Which places of the window were seen; absent while all since the first were.
     window: Option<Box<Window>>,
-    /// The least number that was passed over and did not come yet, counted from the first.
+    /// The least place that was passed over and did not come yet.
     gap: Option<i64>,
     counts: OrderCounts,
 }
 
+impl Default for Sequence {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Sequence {
-    /// Nothing has come yet.
+    /// Nothing has come yet; each number is to be one more than the one before.
     #[must_use]
     pub const fn new() -> Self {
+        Self::numbered(Numbering::ONE)
+    }
+
+    /// Nothing has come yet.
+    #[must_use]
+    pub const fn numbered(numbering: Numbering) -> Self {
         Self {
+            numbering,
             first: None,
             next: 0,
+            expected: 0,
             window: None,
             gap: None,
             counts: OrderCounts {
@@ -79,18 +102,38 @@ impl Sequence {
     /// Takes the next row's number.
     #[inline]
     pub fn push(&mut self, number: i64) -> Order {
-        let Some(first) = self.first else {
-            self.first = Some(number);
-            self.next = 1;
-            return Order::Next;
-        };
-        // A step or a wrap-around would be taken out of the number here.
-        let place = number.wrapping_sub(first);
-        if place == self.next && self.window.is_none() {
+        if number == self.expected && self.window.is_none() && self.first.is_some() {
             self.next = self.next.wrapping_add(1);
+            self.expected = self.numbering.after(number);
             return Order::Next;
         }
-        self.push_slowly(place)
+        self.push_out_of_turn(number)
+    }
+
+    fn push_out_of_turn(&mut self, number: i64) -> Order {
+        let distance = match self.first {
+            Some(_) => self.numbering.distance(self.expected, number),
+            None => self.numbering.reaches(number).then_some(0),
+        };
+        let Some(distance) = distance else {
+            self.counts.reordered += 1;
+            return Order::Off;
+        };
+        if self.first.is_none() {
+            (self.first, self.next) = (Some(number), 1);
+            self.expected = self.numbering.after(number);
+            return Order::Next;
+        }
+        let place = self.next.wrapping_add(distance);
+        let order = self.push_slowly(place);
+        if let Order::Next | Order::Ahead { .. } = order {
+            // The greatest place of all has none after it, and stands for itself.
+            self.expected = match place {
+                i64::MAX => number,
+                _ => self.numbering.after(number),
+            };
+        }
+        order
     }
 
     fn push_slowly(&mut self, place: i64) -> Order {
@@ -156,7 +199,17 @@ impl Sequence {
     #[must_use]
     pub fn first_gap(&self) -> Option<i64> {
         let (first, gap) = self.first.zip(self.gap)?;
-        Some(first.wrapping_add(gap))
+        Some(self.numbering.at(first, gap))
+    }
+
+    /// Whether a number lies between the first and the greatest that came: if it is not seen, it is a gap, and is counted as
+    /// one. Means nothing where numbers start again.
+    #[must_use]
+    pub fn spans(&self, number: i64) -> bool {
+        let distance = self
+            .first
+            .and_then(|_| self.numbering.distance(self.expected, number));
+        distance.is_some_and(|distance| (0..self.next).contains(&self.next.wrapping_add(distance)))
     }
 
     /// The stream has ended: gaps that are still open are missing.
@@ -288,6 +341,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::integrity::path::Scalar;
 
     fn judge(numbers: impl IntoIterator<Item = i64>) -> OrderCounts {
         let mut sequence = Sequence::new();
@@ -376,6 +430,78 @@ mod tests {
         assert!(sequence.window.is_none(), "the early number has left");
     }
 
+    #[track_caller]
+    fn check_numbered(
+        numbering: Numbering,
+        numbers: &[i64],
+        (missing, repeated, reordered): (u64, u64, u64),
+    ) {
+        let mut sequence = Sequence::numbered(numbering);
+        numbers.iter().for_each(|number| {
+            sequence.push(*number);
+        });
+        let expect = OrderCounts {
+            missing,
+            repeated,
+            reordered,
+        };
+        assert_eq!(sequence.finish(), expect, "{numbers:?}");
+    }
+
+    #[test]
+    fn rows_may_be_numbered_in_steps() {
+        let tens = Numbering::by(10).unwrap();
+        check_numbered(tens, &[5, 15, 25, 35], (0, 0, 0));
+        check_numbered(tens, &[5, 15, 45, 35, 35], (1, 1, 1));
+        check_numbered(tens, &[-5, 5, 15], (0, 0, 0));
+        check_numbered(tens, &[i64::MAX - 3, i64::MIN + 6], (0, 0, 0));
+        let mut sequence = Sequence::numbered(tens);
+        for number in [5, 35] {
+            sequence.push(number);
+        }
+        assert_eq!(sequence.first_gap(), Some(15));
+        assert_eq!(
+            [5, 15, 20, 35, 45].map(|number| sequence.spans(number)),
+            [true, true, false, true, false]
+        );
+    }
+
+    #[test]
+    fn a_number_between_two_steps_is_reordered_and_moves_nothing() {
+        let tens = Numbering::by(10).unwrap();
+        check_numbered(tens, &[0, 10, 15, 20, 30], (0, 0, 1));
+        check_numbered(tens, &[0, 10, 15, 15, 20], (0, 0, 2));
+        check_numbered(tens, &[0, 10, 9_999, 20], (0, 0, 1));
+        check_numbered(tens, &[0, 20, 15, 30], (1, 0, 1));
+        let mut sequence = Sequence::numbered(tens);
+        assert_eq!(
+            [0, 3, 10].map(|number| sequence.push(number)),
+            [Order::Next, Order::Off, Order::Next]
+        );
+    }
+
+    #[test]
+    fn numbers_may_start_again() {
+        let byte = Numbering::ONE.starting_again_at(256).unwrap();
+        check_numbered(byte, &[254, 255, 0, 1], (0, 0, 0));
+        check_numbered(byte, &[254, 1, 0, 2], (1, 0, 1));
+        check_numbered(byte, &[255, 0, 255, 1], (0, 1, 0));
+        check_numbered(byte, &[0, 255], (0, 0, 1));
+        check_numbered(byte, &[254, 256, 255, -1, 0], (0, 0, 2));
+        check_numbered(byte, &[300, 7, 8], (0, 0, 1));
+        let rounds: Vec<i64> = (0..20_000).map(|place| place % 256).collect();
+        check_numbered(byte, &rounds, (0, 0, 0));
+        let sampled = Numbering::by(160)
+            .and_then(|by| by.starting_again_with(Scalar::Uint32))
+            .unwrap();
+        check_numbered(sampled, &[(1 << 32) - 100, 60, 220, 540], (1, 0, 0));
+        let mut sequence = Sequence::numbered(byte);
+        for number in [254, 1] {
+            sequence.push(number);
+        }
+        assert_eq!(sequence.first_gap(), Some(255));
+    }
+
     /// The rules, with sets instead of bits.
     #[derive(Default)]
     struct Model {
@@ -429,6 +555,54 @@ mod tests {
         }
     }
 
+    /// How a numbering leads to places, with a search instead of arithmetic: of all numbers that look the same, the one that
+    /// is nearest to the expected one counts, and the earlier of two that are as near.
+    struct Unrolled {
+        step: i64,
+        length: Option<i64>,
+        first: Option<i64>,
+        greatest: i64,
+        model: Model,
+        off: u64,
+    }
+
+    impl Unrolled {
+        fn push(&mut self, number: i64) {
+            if self
+                .length
+                .is_some_and(|length| !(0..length).contains(&number))
+            {
+                self.off += 1;
+                return;
+            }
+            let Some(first) = self.first else {
+                (self.first, self.greatest) = (Some(number), number);
+                return self.model.push(0);
+            };
+            let expected = self.greatest + self.step;
+            let alike = |round: i64| number + round * self.length.unwrap_or_default();
+            let round = self.length.map_or(0, |length| expected / length);
+            let number = (round - 2..=round + 2)
+                .map(alike)
+                .min_by_key(|number| (number.abs_diff(expected), *number));
+            let number = number.unwrap();
+            if (number - first) % self.step != 0 {
+                self.off += 1;
+                return;
+            }
+            self.greatest = self.greatest.max(number);
+            self.model.push((number - first) / self.step);
+        }
+
+        fn finish(self) -> OrderCounts {
+            let counts = self.model.finish();
+            OrderCounts {
+                reordered: counts.reordered + self.off,
+                ..counts
+            }
+        }
+    }
+
     fn steps() -> impl Strategy<Value = Vec<i64>> {
         let step = prop_oneof![20 => Just(1i64), 2 => -3..4i64, 1 => -5_000..5_000i64, 1 => 4_090..4_100i64, 1 => -4_100..-4_090i64];
         prop::collection::vec(step, 0..200)
@@ -451,9 +625,45 @@ mod tests {
             prop_assert_eq!(sequence.finish(), model.finish());
         }
 
+        /// Whatever the step, and wherever numbers start again, off the steps and on them.
         #[test]
-        fn hostile_numbers_never_panic(numbers: Vec<i64>) {
-            judge(numbers);
+        fn numbers_are_judged_as_their_places_are(
+            start in 0i64..100,
+            step in prop_oneof![Just(1i64), 2..40i64],
+            length in prop::option::of(prop_oneof![41..300i64, 10_000..100_000i64, Just(1i64 << 32)]),
+            steps in steps(),
+            strays in prop::collection::vec((0usize..200, -3i64..400), 0..4),
+        ) {
+            let by = Numbering::by(step).unwrap();
+            let numbering = length.map_or(by, |length| by.starting_again_at(length).unwrap());
+            let start = length.map_or(start, |length| start % length);
+            let mut sequence = Sequence::numbered(numbering);
+            let mut model = Unrolled { step, length, first: None, greatest: 0, model: Model::default(), off: 0 };
+            let mut place = 0;
+            for (at, moved) in std::iter::once(0).chain(steps).enumerate() {
+                place += moved;
+                let stray = strays.iter().find(|(when, _)| *when == at).map(|(_, number)| *number);
+                for number in [Some(numbering.at(start, place)), stray].into_iter().flatten() {
+                    sequence.push(number);
+                    model.push(number);
+                }
+            }
+            prop_assert_eq!(sequence.finish(), model.finish());
+        }
+
+        #[test]
+        fn hostile_numbers_never_panic(numbers: Vec<i64>, step in 1i64.., length: i64) {
+            let by = Numbering::by(step).unwrap();
+            for numbering in [Some(Numbering::ONE), Some(by), by.starting_again_at(length).ok()].into_iter().flatten() {
+                let mut sequence = Sequence::numbered(numbering);
+                for number in &numbers {
+                    sequence.push(*number);
+                    sequence.push(number.wrapping_rem(length.saturating_abs().max(1)));
+                    let _ = sequence.spans(*number);
+                }
+                let _ = sequence.first_gap();
+                let _ = sequence.finish();
+            }
         }
 
         /// A stream that is only shuffled a little loses nothing.

@@ -15,6 +15,7 @@ use super::expr::{Expr, Template};
 use super::form::DriverStage;
 use super::problem::Position;
 use crate::digest::Digest;
+use crate::integrity::Split;
 use crate::load::LoadModel;
 
 /// A versioned description of a test.
@@ -308,17 +309,46 @@ pub enum OnFailure {
 pub struct Integrity {
     /// Where the plan says so.
     pub position: Position,
-    /// The field that numbers the rows, each one more than the one before; `None` only where whole
-    /// streams are compared.
+    /// The field that numbers the rows; `None` only where whole streams are compared.
     pub sequence: Option<FieldPath>,
+    /// Each number is this much more than the one before; at least 1.
+    pub step: i64,
+    /// Where the number starts again, if before its 64 bits are used up.
+    pub wrap: Option<Wrap>,
     /// Which row it is, for comparison with others; the sequence unless written.
     pub key: Option<FieldPath>,
     /// The bytes that the checksum covers; the whole message unless written.
     pub payload: Option<FieldPath>,
+    /// How rows of one message share its payload; without it, a message has one row.
+    pub split: Option<Split>,
     /// When the server sent a row.
     pub sent_at: Option<SentAt>,
     /// What rows are compared with; without one, their order alone is verified.
     pub truth: Option<Truth>,
+    /// What a lossy stream may do to its rows.
+    pub allow: Allow,
+}
+
+/// Where the numbers of a sequence start again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrap {
+    /// There are so many, from 0 on; more than a step.
+    At(i64),
+    /// After the greatest of the field's type comes the least.
+    Type,
+}
+
+/// The shares of a stage's rows that may be wrong before the data counts as corrupt; 0 unless written.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Allow {
+    /// Rows that never come.
+    pub missing: f64,
+    /// Rows that come again.
+    pub repeated: f64,
+    /// Rows that come late.
+    pub reordered: f64,
+    /// Rows that differ from their truth.
+    pub mismatched: f64,
 }
 
 /// Names a field of an encoded message; drivers resolve it to numbers.
@@ -375,6 +405,13 @@ pub enum Truth {
     Rows {
         /// The list.
         list: Expr,
+        /// Rows of the list that never come are missing, if the stream ends by itself.
+        complete: bool,
+    },
+    /// The XXH3-128 of the payload of a stream that ended by itself.
+    Digest {
+        /// 32 lowercase hex digits.
+        digest: Template,
     },
 }
 

@@ -198,7 +198,7 @@ static INTEGRITY: Keys = Keys {
         Key::new(
             "key",
             Form::FieldPath,
-            "Which row it is, for comparison with others; the sequence unless written.",
+            "Which row it is, for comparison with others; the sequence unless written. A key of its own that comes again with other bytes, among the last 128 keys of its stream, is the error `integrity`, code `key_not_unique`.",
         ),
         Key::new(
             "payload",
@@ -217,33 +217,72 @@ static INTEGRITY: Keys = Keys {
         ),
         Key::new(
             "split",
-            Form::Value,
-            "How a payload is divided among the rows of a message.",
-        )
-        .not_yet(),
-        Key::new("allow", Form::Value, "How many rows may be missing.").not_yet(),
+            Form::Either(&[Form::Word(&["rows"]), Form::Object(&SPLIT)]),
+            "How the rows of a message, one for each value of `sequence`, share its `payload`: `rows` divides it evenly among them, in their order. Without it a message has one row. A payload that does not divide, or not as many keys as rows, is the error `integrity`, code `row_shape`.",
+        ),
+        Key::new(
+            "allow",
+            Form::Object(&ALLOW),
+            "What a lossy stream may do: shares of the rows that the stage received, in the whole run, below or at which the data does not count as corrupt.",
+        ),
     ],
 };
 
 static SEQUENCE: Keys = Keys {
     name: "sequence",
-    doc: "The field that numbers the rows.",
+    doc: "The field that numbers the rows. The first number is free. A number between two steps, or beyond `wrap`, is `reordered` and moves nothing.",
     groups: &[],
     keys: &[
         Key::new("field", Form::FieldPath, "The field.").required(),
         Key::new(
             "step",
             Form::Int(1, i64::MAX),
-            "From one row to the next; others than 1 are not run yet.",
+            "By how much each number is more than the one before.",
         )
         .default("1"),
-        Key::new("wrap", Form::Value, "Where the number starts again.").not_yet(),
+        Key::new(
+            "wrap",
+            Form::Either(&[Form::Text, Form::Int(2, i64::MAX)]),
+            "Where the number starts again: after `wrap - 1` comes 0, or with `type`, after the greatest number of the field's type the least. The shorter way round counts, so up to half of the numbers may be left out at once. Fields of 64 bits start again by themselves.",
+        ),
+    ],
+};
+
+static SPLIT: Keys = Keys {
+    name: "split",
+    doc: "Rows that lie side by side in a payload: an array in C order whose last dimension is the rows.",
+    groups: &[],
+    keys: &[Key::new(
+        "stride",
+        Form::Int(1, MOST_ELEMENT_BYTES),
+        "The bytes of one element. A row is every element in its place.",
+    )
+    .required()],
+};
+
+/// Of one element of an array.
+pub(super) const MOST_ELEMENT_BYTES: i64 = 1 << 30;
+
+static ALLOW: Keys = Keys {
+    name: "allow",
+    doc: "Shares of a stage's rows that may be wrong. Counters, findings and thresholds see all of them.",
+    groups: &[],
+    keys: &[
+        Key::new("missing", Form::Share, "Rows that never come.").default("0%"),
+        Key::new("repeated", Form::Share, "Rows that come again.").default("0%"),
+        Key::new("reordered", Form::Share, "Rows that come late.").default("0%"),
+        Key::new(
+            "mismatched",
+            Form::Share,
+            "Rows that differ from their truth.",
+        )
+        .default("0%"),
     ],
 };
 
 static SENT_AT: Keys = Keys {
     name: "sent_at",
-    doc: "When the server sent a row. Its clock's offset is unknown: the latency is the excess over the stream's minimum.",
+    doc: "When the server sent a row. Unless its target declares a `clock`, the offset of the server's clock is unknown, and the latency is the excess over the stream's minimum.",
     groups: &[],
     keys: &[
         Key::new("field", Form::FieldPath, "The field.").required(),
@@ -268,13 +307,17 @@ static TRUTH: Keys = Keys {
             "A list of `{key, digest}` that an earlier stage saved.",
         ),
         Key::new("mongodb", Form::Value, "Documents of a collection.").not_yet(),
-        Key::new("digest", Form::Text, "The digest of the whole stream.").not_yet(),
+        Key::new(
+            "digest",
+            Form::Template,
+            "The XXH3-128 of the stream's whole payload, in 32 lowercase hex digits (`xxhsum -H2`). Verifies or mismatches all rows of a stream that ended by itself; those of one that was stopped or cut are unverified.",
+        ),
         Key::new(
             "complete",
             Form::Bool,
-            "Rows listed but never seen are missing.",
+            "With `rows`: if the stream ends by itself, rows of the list that never came are missing, at both ends too.",
         )
-        .not_yet(),
+        .default("false"),
     ],
 };
 

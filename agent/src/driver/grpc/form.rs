@@ -19,8 +19,9 @@ use super::schema::{self, SchemaError};
 use super::stage::{Reflected, Schema};
 use super::status;
 use crate::driver::contract::{Drives, StageError};
-use crate::driver::forms::{self, CONNECTIONS, TLS};
+use crate::driver::forms::{self, CLOCK, CONNECTIONS, TLS};
 use crate::driver::limits;
+use crate::integrity::ServerClock;
 
 /// The driver `grpc`.
 pub(crate) static FORM: DriverForm = DriverForm {
@@ -53,6 +54,11 @@ static TARGET: Keys = Keys {
             "tls",
             Form::Object(&TLS),
             "How to trust the server, and who we are.",
+        ),
+        Key::new(
+            "clock",
+            Form::Object(&CLOCK),
+            "How the servers' clock stands to the coordinator's, for `sent_at`.",
         ),
     ],
     groups: &[],
@@ -199,6 +205,8 @@ pub(crate) struct Target {
     pub(super) max_message: usize,
     pub(super) connections: Pool,
     pub(crate) tls: Arc<ClientConfig>,
+    /// What is declared of its servers' clock.
+    pub(super) clock: Option<ServerClock>,
 }
 
 /// Where the descriptions of services come from.
@@ -367,12 +375,14 @@ fn read_target(item: Item<'_>) -> Option<Arc<dyn Any + Send + Sync>> {
     let max_message = forms::size(grpc, "max_message", limits::BODY_BYTES);
     let connections = forms::connections(item, Pool::Session);
     let tls = forms::tls(item, &[b"h2"]);
+    let clock = forms::clock(item);
     Some(Arc::new(Target {
         source: source?,
         address: address?.map(Arc::new),
         max_message: max_message?,
         connections: connections?,
         tls: tls?,
+        clock: clock?,
     }))
 }
 

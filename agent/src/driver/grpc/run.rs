@@ -271,7 +271,8 @@ impl GrpcStage {
                 let layout = schema
                     .layout(integrity)
                     .map_err(|problems| unknown_fields(&problems))?;
-                Some(Checker::new(integrity, layout, attempt)?)
+                let clock = self.target().clock;
+                Some(Checker::new(integrity, layout, clock, attempt)?)
             }
             None => None,
         };

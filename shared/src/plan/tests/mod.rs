@@ -7,6 +7,7 @@ mod defects;
 pub(crate) mod fake;
 mod laws;
 mod refuse;
+mod refuse_integrity;
 mod refuse_stages;
 mod refuse_texts;
 mod render;
