@@ -45,17 +45,17 @@ pub enum Kind {
     SlowRecordings,
     /// Every historic configure answers 404, while `/recordings_in_time_range` lists recordings.
     HistoricNotFound,
-    /// On a request: `/metadata/{job_id}` answers 404 for this long after configure.
+    /// `GET /metadata/{job_id}` answers 404 for this long after configure.
     MetadataNotFound,
-    /// Frequencies_amount and channel_amount are one too great.
+    /// `frequencies_amount` and `channel_amount` are one too great.
     WrongAmounts,
-    /// Stream_port is a text, frequencies_list is `{}`.
+    /// `stream_port` is a text, `frequencies_list` an empty object.
     WrongTypes,
-    /// View_type 1 with channels 1 to 50 answers 200 with one stream and all channels in the mapping.
+    /// A single-channel view of many channels is accepted, with one stream and all of them in the mapping.
     ManyAsSingle,
-    /// FrequencyRange: null, and a body without a required field, answer 500 instead of 200 and 422.
+    /// A null `frequencyRange`, and a body without a required field, give 500.
     Null500,
-    /// A waterfall without displayTimeAxisDuration and frequencyRange answers 500.
+    /// A waterfall without `displayTimeAxisDuration` and `frequencyRange` gives 500.
     BareWaterfall500,
     /// What is well-formed answers 200, adjusted to what can be served.
     AcceptAll,
@@ -67,11 +67,11 @@ pub enum Kind {
     SlowReady,
     /// After the last row nothing for this long, then UNAVAILABLE "Cancelling all calls".
     UnavailableEnd,
-    /// Global_minimum is -1 in every row.
+    /// `global_minimum` is -1 in every row.
     NegativeMinimum,
-    /// On a request: `/recordings_in_time_range` lists one that began 117 hours ago and has no end.
+    /// `POST /recordings_in_time_range` lists a recording that began 117 hours ago and has no end.
     StaleRecording,
-    /// On a request: /waterfall of the task flow answers 200 for ever after the last row, never 208.
+    /// A task that is complete answers 200 for ever, never 208.
     StuckTask,
 }
 
