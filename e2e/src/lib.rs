@@ -6,6 +6,7 @@
 mod binaries;
 mod collector;
 mod expect;
+pub mod matrix;
 mod mesh;
 mod process;
 

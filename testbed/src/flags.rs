@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::behavior::{Behavior, parse_duration};
-use crate::profile::{Config, HistoricEnd, JobPorts, Validation};
+use crate::profile::{Config, HistoricEnd, JobPorts, TaskFlow, Validation};
 
 /// Which profile the flags start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -72,6 +72,9 @@ pub struct Flags {
     /// How strictly configure validates
     #[arg(long, value_enum)]
     validation: Option<Validation>,
+    /// Whether the older task flow is there
+    #[arg(long, value_enum)]
+    task_flow: Option<TaskFlow>,
     /// Time that configure takes
     #[arg(long, value_name = "TIME", value_parser = duration)]
     configure_delay: Option<Duration>,
@@ -142,6 +145,7 @@ impl Flags {
             historic_silence: self.historic_silence.unwrap_or(base.historic_silence),
             stagger: self.stagger.unwrap_or(base.stagger),
             validation: self.validation.unwrap_or(base.validation),
+            task_flow: self.task_flow.unwrap_or(base.task_flow),
             configure_delay: self.configure_delay.unwrap_or(base.configure_delay),
             no_recording_delay: self.no_recording_delay.unwrap_or(base.no_recording_delay),
             prr: self.prr.unwrap_or(base.prr),

@@ -32,6 +32,15 @@ pub enum Validation {
     Lenient,
 }
 
+/// Whether the older task flow is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TaskFlow {
+    /// `/sensors`, `/config/{task_id}` and `/waterfall/{task_id}/{row_count}` answer.
+    Served,
+    /// They are 404, as on every tested deployment.
+    Absent,
+}
+
 /// Everything that can be set. Start from [`Config::quick`] or [`Config::as_observed`].
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -65,6 +74,8 @@ pub struct Config {
     pub stagger: u16,
     /// Validation of configure.
     pub validation: Validation,
+    /// The older task flow.
+    pub task_flow: TaskFlow,
     /// Time that configure takes.
     pub configure_delay: Duration,
     /// Time that a configure without recordings takes.
@@ -113,6 +124,7 @@ impl Config {
             historic_silence: Duration::from_secs(30),
             stagger: 16,
             validation: Validation::Strict,
+            task_flow: TaskFlow::Served,
             configure_delay: Duration::ZERO,
             no_recording_delay: Duration::ZERO,
             prr: 2_000,
@@ -140,6 +152,7 @@ impl Config {
             startup_grace: Duration::ZERO,
             historic_end: HistoricEnd::Unavailable,
             validation: Validation::Lenient,
+            task_flow: TaskFlow::Absent,
             configure_delay: Duration::from_millis(337),
             no_recording_delay: Duration::from_millis(120),
             ..Self::quick()

@@ -1,16 +1,17 @@
 //! What the parts of one testbed share. Every testbed has its own: several may run in one process.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use testmesh_shared::shutdown::Tasks;
 
-use crate::behavior::{Behavior, Kind, strikes_request};
+use crate::behavior::{Behavior, Kind, TABLE, strikes_request};
 use crate::clock::Clock;
 use crate::http::Manifests;
 use crate::jobs::Registry;
 use crate::profile::Config;
 use crate::rows::RowCache;
+use crate::task_flow::Consumers;
 
 /// The shared state of one testbed.
 #[derive(Debug)]
@@ -20,12 +21,14 @@ pub(crate) struct Server {
     /// What `stream_url` says: `http://` and a host, no slash at the end.
     pub(crate) stream_url: String,
     pub(crate) jobs: Registry,
+    pub(crate) task_flow: Consumers,
     pub(crate) rows: RowCache,
     pub(crate) manifests: Mutex<Manifests>,
     pub(crate) tasks: Tasks,
     behaviors: RwLock<Vec<Behavior>>,
     calls: AtomicU64,
-    configures: AtomicU64,
+    configures: AtomicU32,
+    counts: Vec<AtomicU64>,
 }
 
 impl Server {
@@ -34,12 +37,14 @@ impl Server {
             clock: Clock::start(),
             stream_url,
             jobs,
+            task_flow: Consumers::default(),
             rows: RowCache::new(config.row_cache),
             manifests: Mutex::new(Manifests::default()),
             tasks,
             behaviors: RwLock::new(config.behaviors.clone()),
             calls: AtomicU64::new(0),
-            configures: AtomicU64::new(0),
+            configures: AtomicU32::new(0),
+            counts: TABLE.iter().map(|_| AtomicU64::new(0)).collect(),
             config,
         }
     }
@@ -65,16 +70,37 @@ impl Server {
         self.calls.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// How long this `POST /configure` is held back by `slow-stage`, if at all.
-    pub(crate) fn configure_held(&self) -> Option<std::time::Duration> {
-        let request = self.configures.fetch_add(1, Ordering::Relaxed);
+    /// The behavior of a kind that strikes a request, call, job or task, if it is on and strikes this one.
+    ///
+    /// Each kind counts what it might strike, so that whom it strikes does not depend on other kinds of requests.
+    pub(crate) fn struck(&self, kind: Kind) -> Option<Behavior> {
         let behaviors = self
             .behaviors
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        let slow = behaviors
-            .iter()
-            .find(|behavior| behavior.kind() == Kind::SlowStage)?;
-        strikes_request(self.config.seed, request, slow).then(|| slow.lasts())
+        let behavior = *behaviors.iter().find(|one| one.kind() == kind)?;
+        drop(behaviors);
+        let number = self.count(kind);
+        strikes_request(self.config.seed, number, &behavior).then_some(behavior)
+    }
+
+    /// Numbers what a kind of behavior might strike, from 0.
+    fn count(&self, kind: Kind) -> u64 {
+        let place = TABLE.iter().position(|entry| entry.kind == kind);
+        place
+            .and_then(|place| self.counts.get(place))
+            .map_or(0, |count| count.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Holds a request back, if a behavior that makes it slow strikes it. Nothing is lost when it is cancelled.
+    pub(crate) async fn hold(&self, kind: Kind) {
+        if let Some(slow) = self.struck(kind) {
+            tokio::time::sleep(slow.lasts()).await;
+        }
+    }
+
+    /// Numbers a `POST /configure`, from 0.
+    pub(crate) fn next_configure(&self) -> u32 {
+        self.configures.fetch_add(1, Ordering::Relaxed)
     }
 }

@@ -41,6 +41,40 @@ pub fn run(workspace: &Workspace, filter: &[String]) -> Result<()> {
     }
 }
 
+/// Runs every behavior of the testbed with every plan for it, which takes a quarter of an hour; tests run some of the
+/// pairs.
+///
+/// # Errors
+///
+/// Fails when something does not build, or a pair comes out otherwise than its table says.
+pub fn matrix(workspace: &Workspace) -> Result<()> {
+    process::run(cargo(workspace.root()).args(["build", "--workspace", "--bins", "--locked"]))?;
+    let mut command = match tools::nextest(workspace) {
+        Ok(nextest) => {
+            let mut command = Command::new(nextest);
+            command.current_dir(workspace.root());
+            command.args(["nextest", "run", "--locked", "--package", "testmesh-e2e"]);
+            command
+        }
+        Err(error) => {
+            say(&format!(
+                "note: no nextest, plain `cargo test` does: {error:#}"
+            ));
+            let mut command = cargo(workspace.root());
+            command.args([
+                "test",
+                "--locked",
+                "--package",
+                "testmesh-e2e",
+                "--test",
+                "it",
+            ]);
+            command
+        }
+    };
+    process::run(command.arg("matrix::").env("TESTMESH_MATRIX", "all"))
+}
+
 fn with_nextest(workspace: &Workspace, servers: &Servers, filter: &[String]) -> Result<()> {
     let profile = if in_ci() { "ci" } else { "default" };
     let mut command = Command::new(tools::nextest(workspace)?);

@@ -1,6 +1,6 @@
 //! A plan with a mistake is refused before anything starts: exit 104, every problem with its place.
 
-use std::{fs, path::PathBuf};
+use std::{fmt::Write as _, fs, path::PathBuf};
 
 use anyhow::Result;
 use tempfile::TempDir;
@@ -55,7 +55,7 @@ async fn an_unknown_metric_is_named() -> Result<()> {
 #[tokio::test]
 async fn a_later_feature_says_not_yet() -> Result<()> {
     let text = format!(
-        "{HEAD}scenarios:\n  a:\n    load: {{ capacity: 20/s }}\n    stages:\n      - name: get\n        http: {{ target: web, get: / }}\n"
+        "{HEAD}scenarios:\n  a:\n    load: once\n    stages:\n      - name: look\n        browser: {{}}\n"
     );
     refused(&text, &["not_yet"]).await
 }
@@ -64,7 +64,8 @@ async fn a_later_feature_says_not_yet() -> Result<()> {
 async fn a_bomb_of_aliases_is_refused_quickly() -> Result<()> {
     let mut text = String::from("a: &a [x, x]\n");
     for (name, last) in ('b'..='i').zip('a'..='h') {
-        text.push_str(&format!("{name}: &{name} [*{last}, *{last}, *{last}, *{last}, *{last}, *{last}, *{last}, *{last}]\n"));
+        let eight = [format!("*{last}").as_str(); 8].join(", ");
+        writeln!(text, "{name}: &{name} [{eight}]")?;
     }
     refused(&text, &["anchor"]).await
 }

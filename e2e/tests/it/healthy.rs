@@ -4,7 +4,7 @@ use anyhow::Result;
 use testmesh_e2e::{Cli, Expected, Outcome, plan};
 
 /// The short form of the live view: every user has at least one whole session.
-pub(crate) fn short_live_view() -> Cli {
+fn short_live_view() -> Cli {
     Cli::run(&plan("focus/live-view.yaml"))
         .var("users", "6")
         .var("for", "6s")

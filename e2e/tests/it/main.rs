@@ -7,6 +7,7 @@ mod bad_plans;
 mod data_faults;
 mod foreign_servers;
 mod healthy;
+mod matrix;
 mod plans;
 mod signals;
 mod traces;

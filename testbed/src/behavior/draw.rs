@@ -24,6 +24,7 @@ pub(crate) struct Hits {
     pub(crate) wrong_stream: bool,
     pub(crate) stall: Option<Duration>,
     pub(crate) early_end: bool,
+    pub(crate) disconnect: bool,
 }
 
 /// The faults of one `StreamData` call.
@@ -51,7 +52,7 @@ impl CallFaults {
     pub(crate) fn at(&mut self, ordinal: u64) -> Hits {
         let mut hits = Hits::default();
         for behavior in &self.behaviors {
-            if !self.strikes(behavior, ordinal) {
+            if !behavior.kind().strikes_rows() || !self.strikes(behavior, ordinal) {
                 continue;
             }
             match behavior.kind() {
@@ -63,12 +64,19 @@ impl CallFaults {
                 Kind::WrongStream => self.wrong_since = self.wrong_since.or(Some(ordinal)),
                 Kind::Stall => hits.stall = Some(behavior.lasts()),
                 Kind::EarlyEnd => hits.early_end = true,
-                // Acts on a request, not on a row.
-                Kind::SlowStage => {}
+                Kind::Disconnect => hits.disconnect = true,
+                // The others strike no row, see `Kind::strikes_rows`.
+                _ => {}
             }
         }
         hits.wrong_stream = self.wrong_since.is_some();
         hits
+    }
+
+    /// The behavior of a kind that strikes whole calls, if it strikes this one.
+    pub(crate) fn whole(&self, kind: Kind) -> Option<&Behavior> {
+        let behavior = self.behaviors.iter().find(|one| one.kind() == kind)?;
+        strikes_request(self.seed, self.call, behavior).then_some(behavior)
     }
 
     /// Which bit of a payload of this many bits `flip-bit` inverts.

@@ -10,9 +10,9 @@ use crate::limits::MAX_BEHAVIORS;
 /// How often or how long a behavior strikes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Strength {
-    /// Once in each call, between its 10th and 50th row; `slow-stage`: in every request.
+    /// Once in each call, between its 10th and 50th row; what strikes no row: in every request, call, job or task.
     Once,
-    /// Each row (`slow-stage`: each request) with this probability.
+    /// Each row, request, call, job or task with this probability.
     Rate(f64),
     /// As `Once`, for this long.
     Duration(Duration),

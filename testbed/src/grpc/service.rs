@@ -121,6 +121,7 @@ impl StreamData {
             Arc::clone(&self.job),
             index,
             faults,
+            self.connection.clone(),
             self.span.clone(),
         );
         Ok(RowStream::new(call, guard))

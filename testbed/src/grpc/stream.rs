@@ -12,11 +12,12 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::Span;
 
 use super::codec::OutRow;
-use crate::behavior::{CallFaults, Hits};
+use crate::behavior::{CallFaults, Hits, Kind};
 use crate::generated::pandadatastream::DataStream;
 use crate::history::History;
 use crate::jobs::{CallGuard, Job};
@@ -62,6 +63,9 @@ pub(crate) struct Call {
     stream: usize,
     pace: Pace,
     faults: CallFaults,
+    connection: CancellationToken,
+    /// `slow-rows`: rows come at half their rate from here on.
+    slow_since: Option<Instant>,
     /// Rows made so far, sent or not: the ordinal of the next.
     made: u64,
     /// Made, to be sent next.
@@ -108,6 +112,7 @@ impl Call {
         job: Arc<Job>,
         stream: usize,
         faults: CallFaults,
+        connection: CancellationToken,
         span: Span,
     ) -> Self {
         let pace = match History::new(&job.view.request) {
@@ -133,7 +138,9 @@ impl Call {
             job,
             stream,
             pace,
+            slow_since: faults.whole(Kind::SlowRows).map(|_| Instant::now()),
             faults,
+            connection,
             made: 0,
             outgoing,
             swapped,
@@ -173,6 +180,10 @@ impl Call {
         let ordinal = self.made;
         self.made += 1;
         let hits = self.faults.at(ordinal);
+        if hits.disconnect {
+            self.connection.cancel();
+            return Err(Status::unavailable(CANCELLING));
+        }
         if hits.early_end {
             self.outgoing.extend(self.swapped.take());
             self.ended = true;
@@ -204,7 +215,10 @@ impl Call {
     fn row(&self, line: Line, ordinal: u64, hits: Hits) -> OutRow {
         let stream = &self.job.view.streams[self.stream];
         let row = self.server.rows.row(&stream.field, line.time_ns);
-        let (least, greatest) = self.job.extrema.take_in(&row);
+        let (mut least, greatest) = self.job.extrema.take_in(&row);
+        if self.faults.whole(Kind::NegativeMinimum).is_some() {
+            least = -1.0;
+        }
         let mut payload = row.payload;
         if hits.wrong_stream {
             let wrong = &stream.wrong[self.faults.wrong(stream.wrong.len())];
@@ -288,6 +302,10 @@ impl Call {
                 (line, due)
             }
         };
+        // Half the rate: twice as long since the call.
+        let due = self
+            .slow_since
+            .map_or(due, |since| due + due.saturating_duration_since(since));
         if self.sleep_until(due).await {
             Next::Line(line)
         } else {
@@ -309,6 +327,11 @@ impl Call {
 
     async fn end_of_data(&mut self) -> Option<Result<OutRow, Status>> {
         self.ended = true;
+        if let Some(late) = self.faults.whole(Kind::UnavailableEnd) {
+            let silence = late.lasts();
+            self.sleep_until(Instant::now() + silence).await;
+            return self.end_with(Status::unavailable(CANCELLING));
+        }
         match self.server.config.historic_end {
             HistoricEnd::Clean => None,
             HistoricEnd::Unavailable => {

@@ -105,7 +105,7 @@ pub(crate) async fn rows_of_request(
     Body(body): Body,
 ) -> Result<Response, Refusal> {
     let now = server.clock.now_s();
-    let view = configure::view(&body, &server.config, now)?;
+    let view = configure::view(&body, &server.config, now, &[])?;
     answer(&server, view, query.stream.unwrap_or(0), now).await
 }
 

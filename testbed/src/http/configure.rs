@@ -1,29 +1,39 @@
 //! `POST /configure`: from a body to a job.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::body::Body;
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::pages::recording_metadata;
 use super::refusal::Refusal;
 use super::rules;
 use super::schema;
+use crate::behavior::Kind as Behave;
 use crate::jobs::{self, Admission, AdmitError, Calls, Extrema, Job};
 use crate::profile::{Config, Validation};
 use crate::server::Server;
-use crate::view::{Request, View};
+use crate::view::{Request, Source, View};
 
 pub(crate) async fn configure(
     State(server): State<Arc<Server>>,
     Body(body): Body,
 ) -> Result<Json<Value>, Refusal> {
-    if let Some(held) = server.configure_held() {
-        tokio::time::sleep(held).await;
+    server.hold(Behave::SlowStage).await;
+    let answer = accept(&server, &body).await;
+    if answer.is_err() {
+        server.hold(Behave::SlowRefusal).await;
     }
-    let view = match view(&body, &server.config, server.clock.now_s()) {
+    answer
+}
+
+async fn accept(server: &Arc<Server>, body: &[u8]) -> Result<Json<Value>, Refusal> {
+    let view = match view(body, &server.config, server.clock.now_s(), &slips(server)) {
         Ok(view) => view,
         Err(refusal) => {
             if matches!(refusal, Refusal::NotFound(_)) {
@@ -32,24 +42,91 @@ pub(crate) async fn configure(
             return Err(refusal);
         }
     };
+    misbehave(server, view.request.source).await?;
     tokio::time::sleep(server.config.configure_delay).await;
     let admission = server
         .jobs
         .admit()
         .map_err(|error| refuse(&error, server.config.validation))?;
-    let (job, socket) = job(&server, view, admission);
+    let (job, socket) = job(server, view, admission);
     let description = job.description.clone();
     server.jobs.insert(&job);
     server
         .tasks
-        .spawn("job", jobs::run(Arc::clone(&server), job, socket));
+        .spawn("job", jobs::run(Arc::clone(server), job, socket));
     Ok(Json(description))
 }
 
+/// The behaviors that change what is validated, as far as they strike this request.
+pub(crate) fn slips(server: &Server) -> Vec<Behave> {
+    let kinds = [
+        Behave::ManyAsSingle,
+        Behave::Null500,
+        Behave::BareWaterfall500,
+        Behave::AcceptAll,
+    ];
+    kinds
+        .into_iter()
+        .filter(|kind| server.struck(*kind).is_some())
+        .collect()
+}
+
+/// The behaviors that refuse or delay a request that is right.
+async fn misbehave(server: &Server, source: Source) -> Result<(), Refusal> {
+    /// As many jobs as an overloaded server bears.
+    const BEARABLE: usize = 5;
+    let number = server.next_configure();
+    if let Some(degrade) = server.struck(Behave::Degrade) {
+        tokio::time::sleep(degrade.lasts().saturating_mul(number)).await;
+    }
+    if source == Source::Live && server.struck(Behave::WaitingForFiber).is_some() {
+        return Err(Refusal::Unavailable(
+            "Waiting for fiber: missing required fiber metadata fields: prr".to_owned(),
+        ));
+    }
+    if matches!(source, Source::Historic { .. })
+        && server.struck(Behave::HistoricNotFound).is_some()
+    {
+        return Err(Refusal::NotFound("No recording found in given time range"));
+    }
+    if number % 2 == 1 && server.struck(Behave::Alternate500).is_some() {
+        return Err(Refusal::Internal(
+            "failed to create pod sandbox: no IP addresses available".to_owned(),
+        ));
+    }
+    if server.struck(Behave::PortTaken).is_some() {
+        let port = server.jobs.base();
+        return Err(Refusal::Internal(
+            AdmitError::PortTaken { port }.to_string(),
+        ));
+    }
+    if server.jobs.list().len() >= BEARABLE && server.struck(Behave::Overload).is_some() {
+        return Err(match number % 3 {
+            0 => Refusal::Internal("Internal Server Error".to_owned()),
+            1 => Refusal::Gateway(StatusCode::BAD_GATEWAY),
+            _ => Refusal::Gateway(StatusCode::GATEWAY_TIMEOUT),
+        });
+    }
+    Ok(())
+}
+
 /// Reads and validates a body, and derives what it would show.
-pub(crate) fn view(body: &[u8], config: &Config, now: u64) -> Result<View, Refusal> {
+pub(crate) fn view(
+    body: &[u8],
+    config: &Config,
+    now: u64,
+    slips: &[Behave],
+) -> Result<View, Refusal> {
     let body = parse(body, config.validation)?;
-    let request = rules::apply(&schema::configure(&body)?, config, now)?;
+    let raw = schema::configure(&body).map_err(|refusal| {
+        let missing = matches!(&refusal, Refusal::Schema(problems) if problems.iter().any(|problem| problem.kind == "missing"));
+        if missing && slips.contains(&Behave::Null500) {
+            Refusal::Internal("Error parsing configuration".to_owned())
+        } else {
+            refusal
+        }
+    })?;
+    let request = rules::apply(&raw, config, now, slips)?;
     let fibre = rules::fibre(config, request.source);
     Ok(View::new(request, fibre))
 }
@@ -81,9 +158,15 @@ fn job(
         socket,
     } = admission;
     let now_ns = server.clock.now_ns();
+    let mut description = describe(&view, &id, port, &server.stream_url, server.config.prr);
+    distort(&mut description, server);
     let job = Job {
-        description: describe(&view, &id, port, &server.stream_url, server.config.prr),
+        description,
         created: now_ns / 1_000_000_000,
+        known_from: Instant::now()
+            + server
+                .struck(Behave::MetadataNotFound)
+                .map_or(Duration::ZERO, |late| late.lasts()),
         first_line: view.request.grid.line_after(now_ns),
         calls: Arc::new(Calls::new()),
         life: server.tasks.shutdown().child(),
@@ -113,6 +196,19 @@ fn describe(view: &View, id: &str, port: u16, stream_url: &str, prr: u32) -> Val
         "view_type": request.kind.number(),
         "metadata": recording_metadata(prr),
     })
+}
+
+/// The behaviors that break the answer's own promises.
+fn distort(answer: &mut Value, server: &Server) {
+    if server.struck(Behave::WrongAmounts).is_some() {
+        for amount in ["frequencies_amount", "channel_amount"] {
+            answer[amount] = json!(answer[amount].as_u64().unwrap_or_default() + 1);
+        }
+    }
+    if server.struck(Behave::WrongTypes).is_some() {
+        answer["stream_port"] = json!(answer["stream_port"].to_string());
+        answer["frequencies_list"] = json!({});
+    }
 }
 
 fn channel_map(view: &View, request: &Request) -> Map<String, Value> {

@@ -10,6 +10,7 @@ mod refusal;
 mod router;
 mod rules;
 mod schema;
+mod task_flow;
 
 pub(crate) use manifests::Manifests;
 pub(crate) use router::router;

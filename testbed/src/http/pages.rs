@@ -9,6 +9,7 @@ const SW_VERSION: &str = concat!("testbed-", env!("CARGO_PKG_VERSION"));
 const DX: f64 = 1.021_369_8;
 const FIBER_METERS: u32 = 10_000;
 const DESCRIPTION: &str = "testbed fibre";
+const WAITING: &str = "waiting for fiber";
 
 /// The `metadata` of a configure response, with the fields that newer builds send.
 pub(crate) fn recording_metadata(prr: u32) -> Value {
@@ -55,6 +56,19 @@ pub(crate) fn live_metadata(config: &Config) -> Value {
         "sw_version": SW_VERSION,
         "number_of_channels": config.highest_channel,
         "fiber_description": DESCRIPTION,
+    })
+}
+
+/// The same before the fibre's metadata is there (F-09).
+pub(crate) fn waiting_for_fiber(config: &Config) -> Value {
+    json!({
+        "dx": 0.0,
+        "prr": 0.0,
+        "fiber_start_meters": null,
+        "fiber_length_meters": null,
+        "sw_version": WAITING,
+        "number_of_channels": config.highest_channel,
+        "fiber_description": WAITING,
     })
 }
 

@@ -34,8 +34,17 @@ pub(crate) enum Refusal {
     TooLarge,
     /// 500, where the real server fails.
     Internal(String),
+    /// 502 or 504, from the gateway in front of an overloaded server.
+    Gateway(StatusCode),
     /// 503.
     Unavailable(String),
+}
+
+impl Refusal {
+    /// A 400.
+    pub(crate) fn meaning(message: impl Into<String>) -> Self {
+        Self::Meaning(message.into())
+    }
 }
 
 impl IntoResponse for Refusal {
@@ -56,6 +65,7 @@ impl IntoResponse for Refusal {
                 "the request body is too large".to_owned(),
             ),
             Self::Internal(message) => error(StatusCode::INTERNAL_SERVER_ERROR, message),
+            Self::Gateway(status) => (status, status.to_string()).into_response(),
             Self::Unavailable(message) => error(StatusCode::SERVICE_UNAVAILABLE, message),
         }
     }

@@ -12,14 +12,14 @@ use axum::{Json, body::Body};
 use serde_json::json;
 use tracing::Instrument;
 
-use super::{admin, configure, pages, reads};
+use super::{admin, configure, pages, reads, task_flow};
 use crate::limits::MAX_BODY;
 use crate::server::Server;
 use crate::trace;
 
 /// Builds the API.
 pub(crate) fn router(server: Arc<Server>) -> Router {
-    Router::new()
+    let deployed = Router::new()
         .route("/configure", post(configure::configure))
         // FastAPI does not answer HEAD where only GET is declared.
         .route("/ack", get(reads::ack).head(not_allowed))
@@ -44,7 +44,19 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .route(
             "/_testbed/rows",
             get(admin::rows_of_job).post(admin::rows_of_request),
-        )
+        );
+    let served = if task_flow::is_served(&server) {
+        deployed
+            .route("/sensors", get(task_flow::sensors))
+            .route("/config/{task_id}", post(task_flow::configure))
+            .route(
+                "/waterfall/{task_id}/{row_count}",
+                get(task_flow::waterfall),
+            )
+    } else {
+        deployed
+    };
+    served
         .fallback(async || detail(StatusCode::NOT_FOUND, "Not Found"))
         .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))

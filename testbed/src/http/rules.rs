@@ -2,6 +2,7 @@
 
 use super::refusal::Refusal;
 use super::schema::{Frequencies, RawConfigure, RawView, missing};
+use crate::behavior::Kind as Behave;
 use crate::grid::Grid;
 use crate::limits::MAX_ROW_BYTES;
 use crate::profile::{Config, Validation};
@@ -23,17 +24,22 @@ const NFFT_MULTI: i64 = 2_048;
 const NFFT_SINGLE: i64 = 65_536;
 
 /// Applies the rules that the configuration asks for. `now` is in epoch seconds.
-pub(crate) fn apply(raw: &RawConfigure, config: &Config, now: u64) -> Result<Request, Refusal> {
+pub(crate) fn apply(
+    raw: &RawConfigure,
+    config: &Config,
+    now: u64,
+    slips: &[Behave],
+) -> Result<Request, Refusal> {
     let kind = match raw.view {
         RawView::Served(kind) => kind,
         RawView::Heatmap => return Err(bad("view_type 3 (heatmap) is not supported")),
     };
     let raw = match config.validation {
-        Validation::Strict => {
-            strict(raw, kind, config, now)?;
-            raw.clone()
+        Validation::Strict => slipping(raw, kind, config, now, slips)?,
+        Validation::Lenient => {
+            not_forgotten(raw)?;
+            lenient(raw, kind, config)
         }
-        Validation::Lenient => lenient(raw, kind, config)?,
     };
     let source = source(&raw)?;
     let request = request(&raw, kind, source, config)?;
@@ -50,6 +56,37 @@ pub(crate) fn apply(raw: &RawConfigure, config: &Config, now: u64) -> Result<Req
         return Err(Refusal::NotFound("No recording found in given time range"));
     }
     Ok(request)
+}
+
+/// Strict, but for the behaviors that let something slip.
+fn slipping(
+    raw: &RawConfigure,
+    kind: Kind,
+    config: &Config,
+    now: u64,
+    slips: &[Behave],
+) -> Result<RawConfigure, Refusal> {
+    if slips.contains(&Behave::Null500) && raw.frequencies == Frequencies::Null {
+        return Err(null_frequencies());
+    }
+    if slips.contains(&Behave::BareWaterfall500) && kind == Kind::Waterfall {
+        not_forgotten(raw)?;
+    }
+    if kind == Kind::SingleChannel
+        && raw.channels.0 != raw.channels.1
+        && slips.contains(&Behave::ManyAsSingle)
+    {
+        return Ok(lenient(raw, kind, config));
+    }
+    match strict(raw, kind, config, now) {
+        // More than one channel in a single-channel view is another behavior.
+        Err(Refusal::Meaning(_))
+            if slips.contains(&Behave::AcceptAll) && kind != Kind::SingleChannel =>
+        {
+            Ok(lenient(raw, kind, config))
+        }
+        checked => checked.map(|()| raw.clone()),
+    }
 }
 
 /// What of the configuration a view depends on.
@@ -203,18 +240,23 @@ fn strict_times(raw: &RawConfigure, config: &Config, now: u64) -> Result<(), Ref
     })
 }
 
-/// What production did: it adjusts what it can and fails on what it forgot.
-fn lenient(raw: &RawConfigure, kind: Kind, config: &Config) -> Result<RawConfigure, Refusal> {
-    let forgotten =
-        raw.duration.is_none() || raw.nfft.is_none() || raw.frequencies == Frequencies::Absent;
+/// What production forgot: optional fields.
+fn not_forgotten(raw: &RawConfigure) -> Result<(), Refusal> {
     if raw.frequencies == Frequencies::Null {
-        return Err(Refusal::Internal(
-            "'NoneType' object has no attribute 'min'".to_owned(),
-        ));
+        return Err(null_frequencies());
     }
-    if forgotten {
+    if raw.duration.is_none() || raw.nfft.is_none() || raw.frequencies == Frequencies::Absent {
         return Err(Refusal::Internal("Error parsing configuration".to_owned()));
     }
+    Ok(())
+}
+
+fn null_frequencies() -> Refusal {
+    Refusal::Internal("'NoneType' object has no attribute 'min'".to_owned())
+}
+
+/// What production did: it adjusts what it can.
+fn lenient(raw: &RawConfigure, kind: Kind, config: &Config) -> RawConfigure {
     let duration = or_default(raw.duration, DEFAULT_DURATION).min(MAX_DURATION);
     let height = or_default(Some(raw.height), DEFAULT_HEIGHT)
         .min(MAX_HEIGHT)
@@ -237,7 +279,7 @@ fn lenient(raw: &RawConfigure, kind: Kind, config: &Config) -> Result<RawConfigu
         }
     };
     let time = |value: Option<i64>| value.map(|value| value.max(0));
-    Ok(RawConfigure {
+    RawConfigure {
         duration: Some(duration),
         nfft: Some(nfft),
         height,
@@ -246,7 +288,7 @@ fn lenient(raw: &RawConfigure, kind: Kind, config: &Config) -> Result<RawConfigu
         start: time(raw.start),
         end: time(raw.end),
         view: raw.view,
-    })
+    }
 }
 
 fn or_default(value: Option<i64>, default: i64) -> i64 {

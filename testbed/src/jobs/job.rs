@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 use testmesh_shared::shutdown::Shutdown;
+use tokio::time::Instant;
 
 use super::calls::Calls;
 use crate::rows::Row;
@@ -20,6 +21,8 @@ pub(crate) struct Job {
     pub(crate) view: View,
     /// Epoch seconds of its creation; which recordings a historic job shows is settled then.
     pub(crate) created: u64,
+    /// From when on `/metadata/{job_id}` knows it.
+    pub(crate) known_from: Instant,
     /// The line of the shared grid that is line 0 of a live job.
     pub(crate) first_line: u64,
     /// What configure answered, and `/metadata/{job_id}` repeats.

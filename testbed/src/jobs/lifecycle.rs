@@ -14,11 +14,15 @@ use testmesh_shared::shutdown::Tasks;
 use tokio::net::TcpSocket;
 
 use super::job::Job;
+use crate::behavior::Kind;
 use crate::grpc;
 use crate::hash::{mix3, unit};
 use crate::limits::{BACKLOG, CONNECTION_GRACE};
 use crate::profile::Config;
 use crate::server::Server;
+
+/// Longer than any testbed runs.
+const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// Runs a job to its end. Returns once its slot is free; bounded once the job drains.
 pub(crate) async fn run(server: Arc<Server>, job: Arc<Job>, socket: TcpSocket) {
@@ -52,23 +56,35 @@ async fn start_and_serve(
     connections: &Tasks,
     ready: Duration,
 ) {
-    tokio::time::sleep(ready).await;
+    let config = &server.config;
+    let idle = match server.struck(Kind::LeakJob) {
+        Some(_) => FOR_EVER,
+        None => config.idle_cleanup + lasts(server, Kind::Linger),
+    };
+    tokio::time::sleep(ready + lasts(server, Kind::SlowReady)).await;
+    if server.struck(Kind::NeverReady).is_some() {
+        return job.calls.idle(idle, config.startup_grace).await;
+    }
     let listener = match socket.listen(BACKLOG) {
         Ok(listener) => listener,
         Err(error) => {
             // As with a pod that never comes up: the job is known and its port refuses.
             tracing::warn!(job = job.id, port = job.port, %error, "failed to listen on a job's port");
-            return job
-                .calls
-                .idle(server.config.idle_cleanup, server.config.startup_grace)
-                .await;
+            return job.calls.idle(idle, config.startup_grace).await;
         }
     };
     tokio::select! {
         () = grpc::serve(listener, server, job, connections) => {}
-        () = job.calls.watch_readers(server.config.stream_idle) => {}
-        () = job.calls.idle(server.config.idle_cleanup, server.config.startup_grace) => {}
+        () = job.calls.watch_readers(config.stream_idle) => {}
+        () = job.calls.idle(idle, config.startup_grace) => {}
     }
+}
+
+/// By how much a behavior delays what it strikes; nothing if it does not.
+fn lasts(server: &Server, kind: Kind) -> Duration {
+    server
+        .struck(kind)
+        .map_or(Duration::ZERO, |behavior| behavior.lasts())
 }
 
 /// How long a job's pod takes to come up: most are near the least time, few near the greatest.

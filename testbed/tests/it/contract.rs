@@ -408,7 +408,9 @@ async fn the_reads() {
 
 #[tokio::test]
 async fn what_is_not_there() {
-    let bed = Bed::quick().await;
+    let mut config = testmesh_testbed::Config::quick();
+    config.task_flow = testmesh_testbed::TaskFlow::Absent;
+    let bed = Bed::start(config).await;
     let not_found = json!({ "detail": "Not Found" });
     for (method, path) in [
         ("DELETE", "/job/0-1"),

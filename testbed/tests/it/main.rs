@@ -5,7 +5,9 @@
 mod bootstrap;
 mod contract;
 mod faults;
+mod findings;
 mod kit;
 mod life;
 mod streams;
+mod task_flow;
 mod tracing_join;

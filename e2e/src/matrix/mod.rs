@@ -1,0 +1,14 @@
+//! The matrix *behavior × plan*: which plan must catch which misbehavior of the testbed, and by what it must show.
+//!
+//! [`ROWS`] is the one table: a behavior has a row, a plan that a row does not name must pass. [`FORMS`] has each shipped
+//! plan in the short form that a test can afford.
+
+mod form;
+mod pair;
+mod row;
+mod table;
+
+pub use form::{FORMS, Form};
+pub use pair::{check_healthy, check_pair};
+pub use row::{Row, Sign};
+pub use table::ROWS;
