@@ -111,8 +111,8 @@ pub const MAX_TEXT: usize = 8 * 1024;
 pub const AGREE_HORIZON_S: u32 = 600;
 /// Memory of all rows that wait for witnesses.
 pub const AGREE_BYTES: usize = 256 * 1024 * 1024;
-/// Keys that are remembered after they were settled, at 8 bytes and their slots: rows that come later than the horizon are
-/// told from new ones. About as many as fit into [`AGREE_BYTES`] at once.
+/// Keys that are remembered after they were settled, at 16 bytes and their slots: rows that come later than the horizon are
+/// told from new ones, and compared with what the majority saw. About as many as fit into [`AGREE_BYTES`] at once.
 pub const MAX_SETTLED_KEYS: usize = 1_000_000;
 /// Stages at sites whose rows are compared: each costs four series, of which a run has 2,000.
 pub const MAX_PLACES: usize = 4_096;

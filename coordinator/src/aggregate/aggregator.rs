@@ -447,7 +447,7 @@ impl Aggregator {
             ),
             (
                 late,
-                "came after their key was settled, so there was nothing left to compare them with",
+                "came after their key was settled without a majority, so there was nothing to compare them with",
             ),
         ];
         let told = told.into_iter().filter(|(count, _)| *count > 0);
