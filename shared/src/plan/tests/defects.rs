@@ -264,7 +264,7 @@ fn hints_say_what_is_meant_and_mislead_nobody() {
             load.replace("load: once", "load: twice"),
             &[],
             &[
-                "10:11: bad_value: `twice` is not known here (write one of once, or one of `{ virtual_users: … }`, `{ arrivals: … }`, `{ capacity: … }`)",
+                "10:11: bad_value: `twice` is no load (write `once`, or an object: `{ virtual_users: 10, for: 30s }`, `{ arrivals: 20/s, for: 30s, max_sessions: 100 }`)",
             ],
         ),
         (
