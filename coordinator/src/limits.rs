@@ -96,6 +96,12 @@ pub const LEAVE: Duration = Duration::from_secs(5);
 pub const MAX_WINDOWS: usize = 600;
 /// Memory of all windows of one run before they are merged into coarser ones.
 pub const MAX_WINDOW_BYTES: usize = 192 * 1024 * 1024;
+/// Memory of what all sliding thresholds of one run judge: a few hundred bytes for each second and side of one.
+pub const MAX_SLIDING_BYTES: usize = 192 * 1024 * 1024;
+/// Silence of an agent after which thresholds that may end a run are judged without its latest seconds.
+pub const JUDGE_WITHOUT_AFTER: u64 = LOST_AFTER.as_secs();
+/// How uncertain the clocks of agents may be before their seconds cannot be laid on each other: half of one.
+pub const CLOCK_UNCERTAINTY_MAX: Duration = Duration::from_millis(500);
 /// Batches of one agent that arrived before an earlier one; a link keeps order, so this is only ever a broken agent.
 pub const MAX_OUT_OF_ORDER: usize = 64;
 /// Distinct findings of one run; more are counted in one that says so.
@@ -111,8 +117,8 @@ pub const MAX_TEXT: usize = 8 * 1024;
 pub const AGREE_HORIZON_S: u32 = 600;
 /// Memory of all rows that wait for witnesses.
 pub const AGREE_BYTES: usize = 256 * 1024 * 1024;
-/// Keys that are remembered after they were settled, at 8 bytes and their slots: rows that come later than the horizon are
-/// told from new ones. About as many as fit into [`AGREE_BYTES`] at once.
+/// Keys that are remembered after they were settled, at 16 bytes and their slots: rows that come later than the horizon are
+/// told from new ones, and compared with what the majority saw. About as many as fit into [`AGREE_BYTES`] at once.
 pub const MAX_SETTLED_KEYS: usize = 1_000_000;
 /// Stages at sites whose rows are compared: each costs four series, of which a run has 2,000.
 pub const MAX_PLACES: usize = 4_096;

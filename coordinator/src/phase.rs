@@ -1,25 +1,105 @@
 //! From seconds of the run to phases. Pure; the coordinator alone knows phases, agents only know seconds.
 //!
-//! Now there is one phase, `warm_up`, which each scenario has for itself. Faults and named phases come to the same place:
-//! they are spans too, and may overlap.
+//! Phases are spans of time that may overlap: each scenario's own `warm_up`, those that a plan names, and one without a
+//! name for each time at which a threshold begins to judge. A second that lies partly in a phase belongs to it. Setup comes
+//! before the first second and teardown after the last, so they are in none.
 use crate::report::model;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use testmesh_shared::plan::Plan;
+use testmesh_shared::plan::model::{MAX_AFTERS, MAX_PHASES};
 
-/// Whether thresholds judge a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Measured, and judged only by thresholds that ask for it.
-    WarmUp,
-    /// Judged.
-    Judged,
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The set of phases that a second of a scenario belongs to. Totals are kept for each such set, of which there are few,
+/// and not for each second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Class(u64);
+
+impl Class {
+    /// In no phase.
+    pub const JUDGED: Self = Self(0);
+    /// In the warm-up of its scenario: judged only by thresholds that ask for it.
+    pub const WARM_UP: Self = Self(1);
+
+    /// The plan's named phase with that number.
+    fn named(number: usize) -> Self {
+        Self(2 << number)
+    }
+
+    /// The time from which on some thresholds judge.
+    fn from_time(number: usize) -> Self {
+        Self(2 << (MAX_PHASES + number))
+    }
+
+    /// In all phases of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+const _: () = assert!(
+    1 + MAX_PHASES + MAX_AFTERS <= 64,
+    "a set of phases has 64 bits"
+);
+
+/// Which seconds count: those in all of some phases, and in none of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// In all of these.
+    pub within: Class,
+    /// In none of these.
+    pub without: Class,
+}
+
+impl Span {
+    /// All of them.
+    pub const ALL: Self = Self {
+        within: Class::JUDGED,
+        without: Class::JUDGED,
+    };
+    /// All but the warm-up.
+    pub const JUDGED: Self = Self {
+        within: Class::JUDGED,
+        without: Class::WARM_UP,
+    };
+    /// The warm-up alone.
+    pub const WARM_UP: Self = Self {
+        within: Class::WARM_UP,
+        without: Class::JUDGED,
+    };
+
+    /// Whether a second in these phases counts.
+    pub fn takes(self, class: Class) -> bool {
+        class.0 & self.within.0 == self.within.0 && class.0 & self.without.0 == 0
+    }
+
+    /// Only what both take.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            within: self.within.and(other.within),
+            without: self.without.and(other.without),
+        }
+    }
+}
+
+/// A phase that the plan names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Named {
+    name: String,
+    from: Duration,
+    to: Duration,
 }
 
 /// The phases of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
     scenarios: BTreeMap<String, WarmUp>,
+    named: Vec<Named>,
+    /// When thresholds begin to judge, each once.
+    afters: Vec<Duration>,
 }
 
 /// A scenario's warm-up, in time since the run's start.
@@ -34,12 +114,21 @@ pub struct WarmUp {
 impl Phases {
     /// Reads them from a plan.
     pub fn of(plan: &Plan) -> Self {
-        Self::new(plan.scenarios.iter().map(|scenario| {
+        let scenarios = plan.scenarios.iter().map(|scenario| {
             // One that begins at a time that nobody knows beforehand has no warm-up.
-            let from = plan.begins(scenario).unwrap_or_default();
-            let to = from + scenario.warm_up;
-            (scenario.name.as_str(), WarmUp { from, to })
-        }))
+            let begins = plan.begins(scenario);
+            let warm_up = begins.map(|from| WarmUp {
+                from,
+                to: from + scenario.warm_up,
+            });
+            (scenario.name.as_str(), warm_up.unwrap_or_default())
+        });
+        let named = plan.phases.iter();
+        let named = named.map(|phase| (phase.name.as_str(), phase.from, phase.to));
+        let afters = plan.thresholds.iter().map(|threshold| threshold.after);
+        Self::new(scenarios)
+            .with_named(named)
+            .with_afters(afters.filter(|after| !after.is_zero()))
     }
 
     /// Phases of scenarios with these warm-ups.
@@ -49,55 +138,131 @@ impl Phases {
             scenarios: scenarios
                 .map(|(scenario, warm_up)| (scenario.to_owned(), warm_up))
                 .collect(),
+            ..Self::default()
         }
     }
 
-    /// The class of one second of a scenario. A second that lies partly in the warm-up belongs to it.
+    /// The same with phases that a plan names; more than it may have are not known.
+    #[must_use]
+    pub fn with_named<'a>(
+        mut self,
+        named: impl IntoIterator<Item = (&'a str, Duration, Duration)>,
+    ) -> Self {
+        let named = named.into_iter().map(|(name, from, to)| Named {
+            name: name.to_owned(),
+            from,
+            to,
+        });
+        self.named = named.take(MAX_PHASES).collect();
+        self
+    }
+
+    /// The same with times at which thresholds begin to judge.
+    #[must_use]
+    pub fn with_afters(mut self, afters: impl IntoIterator<Item = Duration>) -> Self {
+        self.afters = afters.into_iter().collect();
+        self.afters.sort_unstable();
+        self.afters.dedup();
+        self.afters.truncate(MAX_AFTERS);
+        self
+    }
+
+    /// The phase of that name; none if there is none.
+    pub fn phase(&self, name: &str) -> Option<Class> {
+        if name == "warm_up" {
+            return Some(Class::WARM_UP);
+        }
+        let number = self.named.iter().position(|phase| phase.name == name)?;
+        Some(Class::named(number))
+    }
+
+    /// The seconds from this time on; all of them from the run's start, or where no threshold begins then.
+    pub fn after(&self, time: Duration) -> Span {
+        let number = self.afters.iter().position(|after| *after == time);
+        Span {
+            within: number.map_or(Class::JUDGED, Class::from_time),
+            without: Class::JUDGED,
+        }
+    }
+
+    /// The class of one second of a scenario, or of what belongs to none.
     pub fn class(&self, scenario: Option<&str>, second: u32) -> Class {
+        if matches!(scenario, Some("setup" | "teardown")) {
+            return Class::JUDGED;
+        }
         let (from, to) = (
             Duration::from_secs(second.into()),
             Duration::from_secs(u64::from(second) + 1),
         );
+        let meets = |start: Duration, end: Duration| start < end && from < end && to > start;
         let warm_up = scenario.and_then(|scenario| self.scenarios.get(scenario));
-        match warm_up {
-            Some(warm_up)
-                if warm_up.from < warm_up.to && from < warm_up.to && to > warm_up.from =>
-            {
-                Class::WarmUp
-            }
-            _ => Class::Judged,
-        }
-    }
-
-    /// Seconds of a run of this length that are judged for some scenario: from the time on when the first one is warm.
-    pub fn judged_seconds(&self, scenarios: &[&str], run: Duration) -> Duration {
-        let first = scenarios
-            .iter()
-            .map(|scenario| {
-                self.scenarios
-                    .get(*scenario)
-                    .copied()
-                    .unwrap_or_default()
-                    .to
-            })
-            .min()
-            .unwrap_or_default();
-        // Whole seconds, as `class` cuts them.
-        let cut = Duration::from_secs(first.as_secs() + u64::from(first.subsec_nanos() > 0));
-        run.saturating_sub(cut)
-    }
-
-    /// As the report lists them.
-    pub fn report(&self, run: Duration) -> Vec<model::Phase> {
-        let warm = self.scenarios.iter();
-        let phase = |(scenario, warm_up): (&String, &WarmUp)| model::Phase {
-            name: "warm_up".into(),
-            from: warm_up.from.min(run).as_secs_f64(),
-            to: warm_up.to.min(run).as_secs_f64(),
-            scenario: Some(scenario.clone()),
+        let mut class = match warm_up {
+            Some(warm_up) if meets(warm_up.from, warm_up.to) => Class::WARM_UP,
+            _ => Class::JUDGED,
         };
-        warm.filter(|(_, warm_up)| warm_up.from < warm_up.to)
-            .map(phase)
+        for (number, phase) in self.named.iter().enumerate() {
+            if meets(phase.from, phase.to) {
+                class = class.and(Class::named(number));
+            }
+        }
+        // Nothing of what came before such a time may be judged, so a second that it parts does not count.
+        for (number, after) in self.afters.iter().enumerate() {
+            if *after <= from {
+                class = class.and(Class::from_time(number));
+            }
+        }
+        class
+    }
+
+    /// How much of a run of this length counts for some of these scenarios, from when each begins.
+    pub fn seconds(&self, scenarios: &[&str], span: Span, run: Duration) -> Duration {
+        let whole = u32::try_from(run.as_secs()).unwrap_or(u32::MAX);
+        let parts = (0..=whole).map(|second| self.part(scenarios, span, second, run));
+        parts.sum()
+    }
+
+    /// Whether the whole second counts for some of these scenarios, in a run of this length.
+    pub fn counts(&self, scenarios: &[&str], span: Span, second: u32, run: Duration) -> bool {
+        self.part(scenarios, span, second, run) == SECOND
+    }
+
+    fn part(&self, scenarios: &[&str], span: Span, second: u32, run: Duration) -> Duration {
+        let (from, to) = (
+            Duration::from_secs(second.into()),
+            Duration::from_secs(u64::from(second) + 1).min(run),
+        );
+        let of = |scenario: Option<&str>| {
+            let known = scenario.and_then(|scenario| self.scenarios.get(scenario));
+            let begins = known.copied().unwrap_or_default().from;
+            if span.takes(self.class(scenario, second)) {
+                to.saturating_sub(from.max(begins))
+            } else {
+                Duration::ZERO
+            }
+        };
+        if scenarios.is_empty() {
+            return of(None);
+        }
+        let parts = scenarios.iter().map(|scenario| of(Some(scenario)));
+        parts.max().unwrap_or_default()
+    }
+
+    /// As the report lists them: those that the run came to.
+    pub fn report(&self, run: Duration) -> Vec<model::Phase> {
+        let phase = |name: &str, from: Duration, to: Duration, scenario| model::Phase {
+            name: name.to_owned(),
+            from: from.min(run).as_secs_f64(),
+            to: to.min(run).as_secs_f64(),
+            scenario,
+        };
+        let warm = self.scenarios.iter();
+        let warm =
+            warm.filter(|(_, warm_up)| warm_up.from < warm_up.to)
+                .map(|(scenario, warm_up)| {
+                    phase("warm_up", warm_up.from, warm_up.to, Some(scenario.clone()))
+                });
+        let named = self.named.iter().filter(|phase| phase.from < run);
+        warm.chain(named.map(|one| phase(&one.name, one.from, one.to, None)))
             .collect()
     }
 }
@@ -105,10 +270,20 @@ impl Phases {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn warm_up(from: u64, to: u64) -> WarmUp {
         let [from, to] = [from, to].map(Duration::from_millis);
         WarmUp { from, to }
+    }
+
+    fn named(phases: Phases, named: &[(&str, u64, u64)]) -> Phases {
+        let ms = Duration::from_millis;
+        phases.with_named(
+            named
+                .iter()
+                .map(|(name, from, to)| (*name, ms(*from), ms(*to))),
+        )
     }
 
     #[test]
@@ -119,16 +294,16 @@ mod tests {
             ("later", warm_up(30_500, 32_000)),
         ]);
         for (scenario, second, expect) in [
-            (Some("live"), 0, Class::WarmUp),
-            (Some("live"), 4, Class::WarmUp),
-            (Some("live"), 5, Class::Judged),
-            (Some("probe"), 0, Class::Judged),
-            (Some("setup"), 0, Class::Judged),
-            (None, 0, Class::Judged),
-            (Some("later"), 29, Class::Judged),
-            (Some("later"), 30, Class::WarmUp),
-            (Some("later"), 31, Class::WarmUp),
-            (Some("later"), 32, Class::Judged),
+            (Some("live"), 0, Class::WARM_UP),
+            (Some("live"), 4, Class::WARM_UP),
+            (Some("live"), 5, Class::JUDGED),
+            (Some("probe"), 0, Class::JUDGED),
+            (Some("setup"), 0, Class::JUDGED),
+            (None, 0, Class::JUDGED),
+            (Some("later"), 29, Class::JUDGED),
+            (Some("later"), 30, Class::WARM_UP),
+            (Some("later"), 31, Class::WARM_UP),
+            (Some("later"), 32, Class::JUDGED),
         ] {
             assert_eq!(
                 phases.class(scenario, second),
@@ -139,30 +314,111 @@ mod tests {
     }
 
     #[test]
-    fn judged_seconds_begin_with_the_first_scenario_that_is_warm() {
-        let phases = Phases::new([
-            ("a", warm_up(0, 4_500)),
-            ("b", warm_up(0, 2_000)),
-            ("later", warm_up(30_000, 32_000)),
-        ]);
-        let run = Duration::from_secs(60);
-        for (scenarios, expect) in [
-            (&["a"][..], 55),
-            (&["b"], 58),
-            (&["a", "b"], 58),
-            (&["c"], 60),
-            (&["later"], 28),
-            (&[], 60),
+    fn phases_overlap_and_belong_to_every_scenario_but_not_to_setup() {
+        let phases = named(
+            Phases::new([("live", warm_up(0, 2_000))]),
+            &[("early", 0, 3_000), ("odd", 1_500, 2_500)],
+        )
+        .with_afters([Duration::from_millis(1_500)]);
+        let of = |name| phases.phase(name).unwrap();
+        let (early, odd) = (of("early"), of("odd"));
+        let late = phases.after(Duration::from_millis(1_500)).within;
+        for (scenario, second, expect) in [
+            (Some("live"), 0, Class::WARM_UP.and(early)),
+            (Some("live"), 1, Class::WARM_UP.and(early).and(odd)),
+            (Some("live"), 2, early.and(odd).and(late)),
+            (Some("live"), 3, late),
+            (None, 2, early.and(odd).and(late)),
+            (Some("setup"), 2, Class::JUDGED),
         ] {
             assert_eq!(
-                phases.judged_seconds(scenarios, run),
-                Duration::from_secs(expect),
-                "{scenarios:?}"
+                phases.class(scenario, second),
+                expect,
+                "{scenario:?} {second}"
+            );
+        }
+        assert_eq!(phases.phase("late"), None);
+        assert_eq!(phases.after(Duration::ZERO), Span::ALL);
+        let listed = phases.report(Duration::from_secs(2));
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|phase| (phase.name.as_str(), phase.from, phase.to))
+            .collect();
+        assert_eq!(
+            listed,
+            [
+                ("warm_up", 0.0, 2.0),
+                ("early", 0.0, 2.0),
+                ("odd", 1.5, 2.0)
+            ]
+        );
+    }
+
+    #[test]
+    fn judged_seconds_begin_with_the_first_scenario_that_is_warm() {
+        let phases = named(
+            Phases::new([
+                ("a", warm_up(0, 4_500)),
+                ("b", warm_up(0, 2_000)),
+                ("later", warm_up(30_000, 32_000)),
+                ("cold", warm_up(30_500, 30_500)),
+            ]),
+            &[("early", 0, 10_000)],
+        );
+        let early = Span {
+            within: phases.phase("early").unwrap(),
+            without: Class::JUDGED,
+        };
+        let not_early = Span {
+            within: Class::JUDGED,
+            without: early.within,
+        };
+        for (scenarios, span, expect) in [
+            (&["a"][..], Span::JUDGED, 55_000),
+            (&["b"], Span::JUDGED, 58_000),
+            (&["a", "b"], Span::JUDGED, 58_000),
+            (&["c"], Span::JUDGED, 60_000),
+            (&["later"], Span::JUDGED, 28_000),
+            (&["later"], Span::WARM_UP, 2_000),
+            (&["later"], Span::ALL, 30_000),
+            (&["cold"], Span::JUDGED, 29_500),
+            (&[], Span::JUDGED, 60_000),
+            (&["a"], early, 10_000),
+            (&["a"], early.and(Span::JUDGED), 5_000),
+            (&["a"], not_early, 50_000),
+        ] {
+            assert_eq!(
+                phases.seconds(scenarios, span, Duration::from_secs(60)),
+                Duration::from_millis(expect),
+                "{scenarios:?} {span:?}"
             );
         }
         assert_eq!(
-            phases.judged_seconds(&["a"], Duration::from_secs(1)),
+            phases.seconds(&["a"], Span::JUDGED, Duration::from_secs(1)),
             Duration::ZERO
         );
+        assert!(!phases.counts(&["b"], Span::JUDGED, 1, Duration::from_secs(3)));
+        assert!(phases.counts(&["b"], Span::JUDGED, 2, Duration::from_secs(3)));
+        assert!(!phases.counts(&["b"], Span::JUDGED, 2, Duration::from_millis(2_500)));
+    }
+
+    proptest! {
+        /// Every second is in a phase or not, so both sides of a matcher make up the whole run.
+        #[test]
+        fn a_phase_and_the_rest_are_the_whole_run(
+            spans in proptest::collection::vec((0..20_000_u64, 1..20_000_u64), 1..MAX_PHASES),
+            run in 0..40_000_u64,
+            picked in any::<prop::sample::Index>(),
+        ) {
+            let names: Vec<String> = (0..spans.len()).map(|number| format!("p{number}")).collect();
+            let list = names.iter().zip(&spans);
+            let list: Vec<_> = list.map(|(name, (from, long))| (name.as_str(), *from, from + long)).collect();
+            let phases = named(Phases::default(), &list);
+            let one = phases.phase(&names[picked.index(names.len())]).unwrap();
+            let run = Duration::from_millis(run);
+            let within = phases.seconds(&[], Span { within: one, ..Span::ALL }, run);
+            let without = phases.seconds(&[], Span { without: one, ..Span::ALL }, run);
+            prop_assert_eq!(within + without, run);
+        }
     }
 }

@@ -6,10 +6,11 @@ use super::activity::Activity;
 use super::agree::{Agree, Key, Place, Sighting};
 use super::findings::{Findings, Novelty, Slowest};
 use super::ingest::{Admission, Ingest};
-use super::totals::{Selector, Span, Totals};
+use super::sliding::Sliding;
+use super::totals::{Selector, Totals};
 use super::windows::Windows;
 use crate::limits;
-use crate::phase::Phases;
+use crate::phase::{Phases, Span};
 use crate::report::model::{Disagreement, Evidence, Finding, Severity, SlowSession, SlowStage};
 use crate::run::{AgentIndex, Progress, ScenarioProgress};
 use crate::verdict::ledger::{self, Counted};
@@ -74,6 +75,8 @@ struct Source {
     /// By scenario.
     counted: BTreeMap<Arc<str>, Counted>,
     in_flight: BTreeMap<Arc<str>, u64>,
+    /// The second in which its latest batch was cut.
+    second: u32,
     /// It is given up.
     gone: bool,
 }
@@ -86,6 +89,7 @@ pub struct Aggregator {
     planned: Vec<(Arc<str>, Option<u64>)>,
     pub(super) totals: Totals,
     pub(super) windows: Windows,
+    sliding: Sliding,
     pub(super) agree: Agree,
     pub(super) findings: Findings,
     pub(super) slowest: Slowest,
@@ -103,6 +107,7 @@ impl Aggregator {
             planned: Vec::new(),
             totals: Totals::default(),
             windows: Windows::default(),
+            sliding: Sliding::default(),
             agree: Agree::default(),
             findings: Findings::default(),
             slowest: Slowest::default(),
@@ -110,6 +115,13 @@ impl Aggregator {
             activity: Activity::default(),
             series_limit_told: false,
         }
+    }
+
+    /// The same, which also keeps what sliding thresholds judge.
+    #[must_use]
+    pub fn with_sliding(mut self, sliding: Sliding) -> Self {
+        self.sliding = sliding;
+        self
     }
 
     /// Names the agents, `(id, site)` by their number, and the sessions that the plan asks of each scenario.
@@ -123,6 +135,7 @@ impl Aggregator {
             last_seq: None,
             counted: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            second: 0,
             gone: false,
         };
         self.sources = agents.iter().map(source).collect();
@@ -215,6 +228,7 @@ impl Aggregator {
             self.add(change.metric, &change.labels, change.second, &change.change);
         }
         let source = &mut self.sources[agent];
+        source.second = source.second.max(batch.second);
         source.in_flight = batch
             .in_flight
             .iter()
@@ -244,6 +258,8 @@ impl Aggregator {
         };
         let class = self.phases.class(labels.value("scenario"), second);
         self.totals.add(id, second, class, change);
+        self.sliding
+            .add(id, self.totals.key(id), second, class, change);
         if !metric.metric().is_of_agent() {
             self.windows.add(id, second, change);
         }
@@ -447,7 +463,7 @@ impl Aggregator {
             ),
             (
                 late,
-                "came after their key was settled, so there was nothing left to compare them with",
+                "came after their key was settled without a majority, so there was nothing to compare them with",
             ),
         ];
         let told = told.into_iter().filter(|(count, _)| *count > 0);
@@ -566,6 +582,27 @@ impl Aggregator {
         &self.totals
     }
 
+    /// What sliding thresholds judge.
+    pub fn sliding(&self) -> &Sliding {
+        &self.sliding
+    }
+
+    /// All sliding spans that end before this second have been judged.
+    pub fn judged_until(&mut self, second: u32) {
+        self.sliding.judged(second);
+    }
+
+    /// Seconds of the run that every agent has told of, apart from sessions and stages that have not ended. `now` is the
+    /// coordinator's second of the run. An agent that is silent is not waited for.
+    pub fn told_until(&self, now: u64) -> u32 {
+        let telling = self.sources.iter();
+        let telling = telling.filter(|source| !source.gone && source.last_seq.is_none());
+        let told = telling.map(|source| source.second).min();
+        let bounded = |second: u64| u32::try_from(second).unwrap_or(u32::MAX);
+        let waited = bounded(now.saturating_sub(limits::JUDGE_WITHOUT_AFTER));
+        told.unwrap_or_else(|| bounded(now)).max(waited)
+    }
+
     /// How far the run is, as far as measurements tell.
     pub fn progress(&self) -> Progress {
         let scenarios = self.planned.iter().map(|(scenario, planned)| {
@@ -591,7 +628,7 @@ impl Aggregator {
             MetricId::IntegrityMismatched,
         ];
         let counted_bad: u64 = bad
-            .map(|metric| self.totals.counter(metric, &Selector::all(), Span::All))
+            .map(|metric| self.totals.counter(metric, &Selector::all(), Span::ALL))
             .into_iter()
             .fold(0, u64::saturating_add);
         Progress {
@@ -607,7 +644,7 @@ impl Aggregator {
     fn streams_open(&self) -> u64 {
         let levels = self
             .totals
-            .levels(MetricId::StreamsOpen, &Selector::all(), Span::All);
+            .levels(MetricId::StreamsOpen, &Selector::all(), Span::ALL);
         let lately = levels.values().rev().take(3).copied().fold(0.0, f64::max);
         #[expect(
             clippy::cast_possible_truncation,

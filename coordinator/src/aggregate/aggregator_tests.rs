@@ -107,3 +107,20 @@ fn counters_of_hostile_agents_stop_at_the_greatest_number() {
     assert_eq!(aggregator.started_by_agent(), [u64::MAX; 2]);
     assert_eq!(aggregator.progress().scenarios[0].started, u64::MAX);
 }
+
+#[test]
+fn seconds_are_told_when_every_agent_has_and_the_silent_are_not_waited_for() {
+    let mut aggregator = aggregator();
+    assert_eq!(aggregator.told_until(3), 0);
+    aggregator.take(0, 8, &batch(1, 8).build()).unwrap();
+    assert_eq!(aggregator.told_until(8), 0);
+    aggregator.take(1, 8, &batch(1, 6).build()).unwrap();
+    assert_eq!(aggregator.told_until(8), 6);
+    // Silent for too long.
+    assert_eq!(aggregator.told_until(18), 8);
+    // One that has drained has told everything, and one that is given up never will.
+    aggregator.drained(1, 1);
+    assert_eq!(aggregator.told_until(9), 8);
+    aggregator.write_off(0);
+    assert_eq!(aggregator.told_until(9), 9);
+}

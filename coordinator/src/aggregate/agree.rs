@@ -6,14 +6,16 @@
 //! a row that one session alone saw is unwitnessed, or unverified if memory did not let it wait for a second one. A session
 //! that sees a row again is no second witness of it, but of other bytes under its key it is one against itself.
 //!
-//! Rows of a key that was settled before are unverified: what they should be compared with is gone, and an entry of their
-//! own would call them unwitnessed, or right among themselves. A row that stayed alone for the whole horizon has been
-//! counted as unwitnessed by then, and stays so. Rows for which there is no room at all are unverified too. Both are
-//! counted, for a finding.
+//! Rows of a key that was settled before are compared with the digest that the majority saw, which is remembered with the
+//! key: a recording that is played again and again is the same recording after any time. Where it was settled without a
+//! majority they are unverified: what they should be compared with is gone, and an entry of their own would call them
+//! unwitnessed, or right among themselves. A row that stayed alone for the whole horizon has been counted as unwitnessed by
+//! then, and stays so. Rows for which there is no room at all are unverified too. Both are counted, for a finding.
 use crate::limits;
 use crate::report::model::{Disagreement, SeenDigest};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use testmesh_shared::metric::MetricId;
 
@@ -110,6 +112,15 @@ struct Entry {
     seen: Vec<Seen>,
 }
 
+/// A key whose sessions saw different bytes.
+#[derive(Clone, Debug)]
+struct Disagreed {
+    group: u32,
+    key: Key,
+    seen: Vec<Seen>,
+    majority: Option<u128>,
+}
+
 /// Why an entry is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Because {
@@ -140,12 +151,12 @@ pub struct Agree {
     bytes_max: usize,
     settled: Settled,
     disagreeing: u64,
-    disagreements: Vec<(u32, Key, Vec<Seen>)>,
+    disagreements: Vec<Disagreed>,
     evicted: u64,
     nowhere: Place,
     group_bytes: usize,
-    /// Keys that were settled lately, by hash, and in the order in which they were.
-    gone: HashSet<u64>,
+    /// Keys that were settled lately, by hash, with the digest that the majority saw, and in the order in which they were.
+    gone: HashMap<u64, Option<NonZeroU64>>,
     gone_queue: VecDeque<u64>,
     late: u64,
 }
@@ -185,7 +196,7 @@ impl Agree {
                 site: "".into(),
             },
             group_bytes: 0,
-            gone: HashSet::new(),
+            gone: HashMap::new(),
             gone_queue: VecDeque::new(),
             late: 0,
         }
@@ -241,15 +252,73 @@ impl Agree {
                 return;
             }
         }
-        if !self.entries.contains_key(&id) && self.gone.contains(&trace(&id)) {
-            self.late = self.late.saturating_add(sighting.rows);
-            return self.leave_unverified(second, place, sighting);
+        if !self.entries.contains_key(&id)
+            && let Some(settled) = self.gone.get(&trace(&id)).copied()
+        {
+            return self.compare_late(id, settled, second, place, sighting);
         }
         if group == NO_GROUP || place == NOWHERE || !self.has_room_for(&id) {
             self.evicted = self.evicted.saturating_add(sighting.rows);
             return self.leave_unverified(second, place, sighting);
         }
         self.remember(id, second, place, sighting);
+    }
+
+    /// Compares rows with what their key was settled as.
+    fn compare_late(
+        &mut self,
+        id: (u32, Key),
+        settled: Option<NonZeroU64>,
+        second: u32,
+        place: PlaceId,
+        sighting: Sighting,
+    ) {
+        let Some(settled) = settled.map(|digest| u128::from(digest.get())) else {
+            self.late = self.late.saturating_add(sighting.rows);
+            return self.leave_unverified(second, place, sighting);
+        };
+        let counts = self.settled.entry((place, second)).or_default();
+        if settled == sighting.digest {
+            counts.verified = counts.verified.saturating_add(sighting.rows);
+        } else {
+            counts.mismatched = counts.mismatched.saturating_add(sighting.rows);
+            self.keep_late_evidence(id, settled, place, sighting);
+        }
+    }
+
+    fn keep_late_evidence(
+        &mut self,
+        (group, key): (u32, Key),
+        settled: u128,
+        place: PlaceId,
+        sighting: Sighting,
+    ) {
+        let mut known = self.disagreements.iter_mut();
+        if let Some(known) = known.find(|one| one.group == group && one.key == key) {
+            let room = known.seen.len() < MAX_EVIDENCE_SEEN;
+            let mut seen = known.seen.iter_mut();
+            match seen.find(|seen| seen.digest == sighting.digest && seen.place == place) {
+                Some(seen) => seen.add(sighting),
+                None if room => known.seen.push(Seen::new(place, sighting)),
+                None => {}
+            }
+        } else if self.disagreements.len() < limits::MAX_DISAGREEMENTS {
+            // Who saw the others is forgotten by now.
+            let forgotten = Sighting {
+                digest: settled,
+                sessions: 0,
+                rows: 0,
+                ..sighting
+            };
+            let mut before = Seen::new(place, forgotten);
+            before.agent_count = 0;
+            self.disagreements.push(Disagreed {
+                group,
+                key,
+                seen: vec![before, Seen::new(place, sighting)],
+                majority: Some(settled),
+            });
+        }
     }
 
     /// Whether there is room for one more content under a key, once older ones have gone.
@@ -299,7 +368,7 @@ impl Agree {
         self.disagreeing
     }
 
-    /// Rows that came after their key was settled.
+    /// Rows that came after their key was settled without a majority.
     pub fn late(&self) -> u64 {
         self.late
     }
@@ -333,21 +402,25 @@ impl Agree {
 
     /// The first disagreements, with names.
     pub fn disagreements(&self, agents: &[(String, String)]) -> Vec<Disagreement> {
-        let show = |(group, key, seen): &(u32, Key, Vec<Seen>)| Disagreement {
-            group: self.groups[usize::try_from(*group).expect("a group's number fits")].to_string(),
-            key: key.to_string(),
-            digests: self.show_digests(key, seen, agents),
+        let show = |one: &Disagreed| Disagreement {
+            group: self.groups[usize::try_from(one.group).expect("a group's number fits")]
+                .to_string(),
+            key: one.key.to_string(),
+            digests: self.show_digests(one, agents),
         };
         self.disagreements.iter().map(show).collect()
     }
 
     fn show_digests(
         &self,
-        key: &Key,
-        seen: &[Seen],
+        Disagreed {
+            key,
+            seen,
+            majority,
+            ..
+        }: &Disagreed,
         agents: &[(String, String)],
     ) -> Vec<SeenDigest> {
-        let majority = majority(seen);
         let mut digests: Vec<_> = sessions_by_digest(seen).into_iter().collect();
         digests.sort_by(|(a, x), (b, y)| y.cmp(x).then(a.cmp(b)));
         let show = |(digest, sessions): (u128, u64)| {
@@ -369,7 +442,7 @@ impl Agree {
                 sessions,
                 agents: named(|(id, _)| id),
                 sites: named(|(_, site)| site),
-                minority: majority != Some(digest),
+                minority: *majority != Some(digest),
                 witness: format!(
                     "{}/{}",
                     self.place_of(here[0].place).scenario,
@@ -404,8 +477,11 @@ impl Agree {
             && let Some(entry) = self.entries.remove(&id)
         {
             self.bytes -= entry_bytes(&id.1) + entry.seen.len() * size_of::<Seen>();
-            let trace = trace(&id);
-            if self.gone.insert(trace) {
+            let (trace, majority) = (trace(&id), majority(&entry.seen));
+            // A row's digest has 64 bits; streams, whose digests have 128, are settled at the end only.
+            let majority = majority.and_then(|digest| u64::try_from(digest).ok());
+            let majority = majority.and_then(NonZeroU64::new);
+            if self.gone.insert(trace, majority).is_none() {
                 self.gone_queue.push_back(trace);
             }
             if self.gone_queue.len() > limits::MAX_SETTLED_KEYS
@@ -442,7 +518,12 @@ impl Agree {
         if disagree && self.disagreements.len() < limits::MAX_DISAGREEMENTS {
             let mut seen = entry.seen;
             seen.truncate(MAX_EVIDENCE_SEEN);
-            self.disagreements.push((group, key, seen));
+            self.disagreements.push(Disagreed {
+                group,
+                key,
+                seen,
+                majority,
+            });
         }
     }
 }

@@ -215,6 +215,55 @@ fn a_row_that_comes_after_its_key_was_settled_is_unverified() {
 }
 
 #[test]
+fn a_recording_that_is_played_again_after_the_horizon_stays_verified() {
+    let mut agree = Agree::default();
+    let (group, here) = (agree.group("g"), agree.place(&place("haifa")));
+    for round in 0..5 {
+        let second = round * (limits::AGREE_HORIZON_S + 1);
+        for key in 0..10 {
+            let mut sighting = one(5);
+            sighting.sessions = 2;
+            agree.see(group, Key::Number(key), second, here, sighting);
+        }
+    }
+    // One row of the last round differs, and is told with what it should have been.
+    let last = 5 * (limits::AGREE_HORIZON_S + 1);
+    agree.see(group, Key::Number(3), last, here, one(6));
+    agree.see(group, Key::Number(3), last, here, one(6));
+    agree.finish();
+    assert_eq!((total(&mut agree), agree.late()), (counts(50, 2, 0), 0));
+    let disagreements = agree.disagreements(&[("a".to_owned(), "haifa".to_owned())]);
+    let shown: Vec<_> = disagreements[0]
+        .digests
+        .iter()
+        .map(|seen| (seen.digest.as_str(), seen.sessions, seen.minority))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("0000000000000006", 2, true),
+            ("0000000000000005", 0, false)
+        ]
+    );
+}
+
+#[test]
+fn a_key_that_was_settled_in_a_tie_leaves_later_rows_unverified() {
+    let mut agree = Agree::default();
+    let (group, here) = (agree.group("g"), agree.place(&place("haifa")));
+    agree.see(group, Key::Number(1), 0, here, one(5));
+    agree.see(group, Key::Number(1), 0, here, one(6));
+    let later = limits::AGREE_HORIZON_S + 1;
+    agree.see(group, Key::Number(1), later, here, one(5));
+    agree.finish();
+    let expect = Counts {
+        unverified: 1,
+        ..counts(0, 2, 0)
+    };
+    assert_eq!((total(&mut agree), agree.late()), (expect, 1));
+}
+
+#[test]
 fn hostile_groups_places_and_streams_take_no_more_than_their_memory() {
     const MOST: usize = 64 * 1024;
     let mut agree = Agree::new(MOST);

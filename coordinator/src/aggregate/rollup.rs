@@ -1,7 +1,8 @@
 //! From the aggregate to what a report shows: rows per series and merged over sites, stages, values over time.
 use super::aggregator::Aggregator;
-use super::totals::{Span, Summary, to_f64};
+use super::totals::{Summary, to_f64};
 use super::windows::{Cell, Frozen};
+use crate::phase::Span;
 use crate::report::model::{
     Distribution, Labels, MetricKind, MetricRow, Percentiles, Series, Stage, StageDuration,
     WindowCell, WindowSeries, Windows,
@@ -124,8 +125,8 @@ impl Aggregator {
             .iter()
             .filter(|((metric, _), _)| *metric == MetricId::StageDuration);
         let stage = |((_, labels), ids): (&(MetricId, Labels), &Vec<SeriesId>)| {
-            let all = self.trend_of(ids, Span::All);
-            let judged = self.trend_of(ids, Span::Judged);
+            let all = self.trend_of(ids, Span::ALL);
+            let judged = self.trend_of(ids, Span::JUDGED);
             // A run that ended in its warm-up has nothing else to show.
             let shown = if judged.is_empty() { &all } else { &judged };
             Stage {
@@ -160,7 +161,7 @@ impl Aggregator {
             .filter(|(_, key)| key.metric() == metric && fits(key))
         {
             if let (Some(value), Some(Summary::Counter(count))) =
-                (key.label(label), self.totals.summary(&[id], Span::All))
+                (key.label(label), self.totals.summary(&[id], Span::ALL))
             {
                 let sum: &mut u64 = counts.entry(value.to_owned()).or_default();
                 *sum = sum.saturating_add(count);
@@ -243,7 +244,7 @@ impl Aggregator {
     fn levels_over_time(&self, ids: &[SeriesId]) -> OverTime {
         let resolution = self.windows.resolution();
         let mut windows: BTreeMap<u32, f64> = BTreeMap::new();
-        for (second, level) in self.totals.seconds(ids, Span::All) {
+        for (second, level) in self.totals.seconds(ids, Span::ALL) {
             let greatest = windows.entry(second - second % resolution).or_insert(level);
             *greatest = greatest.max(level);
         }
@@ -260,7 +261,7 @@ impl Aggregator {
         if metric.metric().kind != Kind::Trend {
             return None;
         }
-        let trend = self.trend_of(ids, Span::All);
+        let trend = self.trend_of(ids, Span::ALL);
         let full: Vec<_> = trend.iter().collect();
         let per_bucket = full.len().div_ceil(MAX_BUCKETS).max(1);
         let merged = full.chunks(per_bucket).map(|chunk| {

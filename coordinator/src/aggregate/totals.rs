@@ -1,20 +1,12 @@
-//! What each series amounts to over the whole run, judged seconds and warm-up apart, and how thresholds read it.
-use crate::phase::Class;
+//! What each series amounts to over the whole run, and how thresholds read it.
+//!
+//! Totals are kept for each set of phases that seconds belonged to: any phase, and all but it, can be told exactly, and a
+//! run of a day takes no more memory than one of a minute.
+use crate::phase::{Class, Phases, Span};
 use std::collections::BTreeMap;
 use testmesh_shared::metric::{
     Change, Histogram, Interner, Kind, LabelSet, MetricId, SeriesFull, SeriesId, SeriesKey,
 };
-
-/// Which seconds count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Span {
-    /// All of them.
-    All,
-    /// All but the warm-up.
-    Judged,
-    /// The warm-up alone.
-    WarmUp,
-}
 
 impl Span {
     /// The seconds that count for a metric unless a threshold says otherwise: integrity and the ledger always count
@@ -23,9 +15,9 @@ impl Span {
         let line = metric.metric();
         let of_ledger = line.name.starts_with("sessions_") && line.kind == Kind::Counter;
         if of_ledger || line.name.starts_with("integrity_") {
-            Self::All
+            Self::ALL
         } else {
-            Self::Judged
+            Self::JUDGED
         }
     }
 }
@@ -45,7 +37,10 @@ pub struct Matcher {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     matchers: Vec<Matcher>,
-    span: Option<Class>,
+    /// What matchers on `phase` say.
+    phases: Span,
+    /// From when on seconds count.
+    after: Span,
 }
 
 impl Selector {
@@ -54,18 +49,51 @@ impl Selector {
         Self::default()
     }
 
-    /// Series that satisfy all matchers. A matcher on `phase` selects seconds instead.
-    pub fn new(matchers: impl IntoIterator<Item = Matcher>) -> Self {
-        let (phases, matchers): (Vec<_>, Vec<_>) =
+    /// Series that satisfy all matchers. Matchers on `phase` select seconds instead.
+    pub fn new(matchers: impl IntoIterator<Item = Matcher>, phases: &Phases) -> Self {
+        let (on_phase, matchers): (Vec<_>, Vec<_>) =
             matchers.into_iter().partition(|one| one.label == "phase");
-        let span = phases.first().map(|phase| {
-            if phase.equal == (phase.value == "warm_up") {
-                Class::WarmUp
+        let mut span = Span::ALL;
+        for Matcher { equal, value, .. } in on_phase {
+            // The loader has refused phases that the plan does not have.
+            let Some(phase) = phases.phase(&value) else {
+                continue;
+            };
+            span = span.and(if equal {
+                Span {
+                    within: phase,
+                    ..Span::ALL
+                }
             } else {
-                Class::Judged
-            }
+                Span {
+                    without: phase,
+                    ..Span::ALL
+                }
+            });
+        }
+        Self {
+            matchers,
+            phases: span,
+            after: Span::ALL,
+        }
+    }
+
+    /// The same, of the seconds of a later part of the run only; see [`Phases::after`].
+    #[must_use]
+    pub fn from_time(mut self, after: Span) -> Self {
+        self.after = after;
+        self
+    }
+
+    /// Series whose label does not have this value.
+    #[must_use]
+    pub fn but(mut self, label: &str, value: &str) -> Self {
+        self.matchers.push(Matcher {
+            label: label.to_owned(),
+            equal: false,
+            value: value.to_owned(),
         });
-        Self { matchers, span }
+        self
     }
 
     /// Series whose label has this value.
@@ -89,7 +117,7 @@ impl Selector {
             .cloned();
         Self {
             matchers: matchers.collect(),
-            span: self.span,
+            ..self.clone()
         }
     }
 
@@ -130,35 +158,37 @@ impl Selector {
         on_site.all(|matcher| (matcher.value == site) == matcher.equal)
     }
 
-    /// The seconds that count unless a matcher on `phase` says otherwise.
-    pub fn span_or(&self, default: Span) -> Span {
-        match self.span {
-            None => default,
-            Some(Class::WarmUp) => Span::WarmUp,
-            Some(Class::Judged) => Span::Judged,
-        }
+    /// The seconds that count. Those of a phase that is asked for count all; otherwise it is the usual ones, without those
+    /// of phases that are not wanted.
+    pub fn span_or(&self, usual: Span) -> Span {
+        let asked = self.phases.within != Class::JUDGED;
+        let base = if asked { Span::ALL } else { usual };
+        base.and(self.phases).and(self.after)
+    }
+
+    /// Whether it depends on which second something belongs to.
+    pub fn parts_time(&self) -> bool {
+        self.phases != Span::ALL || self.after != Span::ALL
     }
 }
 
-/// A value for the judged seconds, and one for the warm-up.
+/// A value for each set of phases that seconds belonged to. A plan has few, the latest of which is asked for mostly.
 #[derive(Clone, Debug, Default)]
-struct Split<T> {
-    judged: T,
-    warm_up: T,
-}
+struct BySet<T>(Vec<(Class, T)>);
 
-impl<T> Split<T> {
+impl<T: Default> BySet<T> {
     fn of(&mut self, class: Class) -> &mut T {
-        match class {
-            Class::Judged => &mut self.judged,
-            Class::WarmUp => &mut self.warm_up,
-        }
+        let known = self.0.iter().rposition(|(one, _)| *one == class);
+        let at = known.unwrap_or_else(|| {
+            self.0.push((class, T::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
     }
 
     fn parts(&self, span: Span) -> impl Iterator<Item = &T> {
-        let judged = (span != Span::WarmUp).then_some(&self.judged);
-        let warm_up = (span != Span::Judged).then_some(&self.warm_up);
-        judged.into_iter().chain(warm_up)
+        let counted = self.0.iter().filter(move |(class, _)| span.takes(*class));
+        counted.map(|(_, value)| value)
     }
 }
 
@@ -193,7 +223,7 @@ impl Extremes {
         extremes
     }
 
-    fn one(value: f64) -> Self {
+    pub(super) fn one(value: f64) -> Self {
         Self {
             min: value,
             max: value,
@@ -202,7 +232,7 @@ impl Extremes {
         }
     }
 
-    fn and(self, other: Self) -> Self {
+    pub(super) fn and(self, other: Self) -> Self {
         Self {
             min: self.min.min(other.min),
             max: self.max.max(other.max),
@@ -219,17 +249,17 @@ impl Extremes {
 
 #[derive(Clone, Debug)]
 enum Total {
-    Counter(Split<u64>),
-    Trend(Box<Split<Histogram>>),
-    Gauge(Split<Levels>),
+    Counter(BySet<u64>),
+    Trend(BySet<Histogram>),
+    Gauge(BySet<Levels>),
 }
 
 impl Total {
     fn empty(kind: Kind) -> Self {
         match kind {
-            Kind::Counter => Self::Counter(Split::default()),
-            Kind::Trend => Self::Trend(Box::default()),
-            Kind::Gauge => Self::Gauge(Split::default()),
+            Kind::Counter => Self::Counter(BySet::default()),
+            Kind::Trend => Self::Trend(BySet::default()),
+            Kind::Gauge => Self::Gauge(BySet::default()),
         }
     }
 }
@@ -423,13 +453,14 @@ pub fn to_f64(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn totals() -> Totals {
         let mut totals = Totals::default();
         for (site, second, class, count) in [
-            ("haifa", 0, Class::WarmUp, 1),
-            ("haifa", 5, Class::Judged, 10),
-            ("tokyo", 5, Class::Judged, 100),
+            ("haifa", 0, Class::WARM_UP, 1),
+            ("haifa", 5, Class::JUDGED, 10),
+            ("tokyo", 5, Class::JUDGED, 100),
         ] {
             let labels = LabelSet::new(&[("scenario", "live"), ("site", site)]).unwrap();
             let id = totals.intern(MetricId::SessionsStarted, &labels).unwrap();
@@ -452,17 +483,34 @@ mod tests {
     fn matchers_select_series_and_phases_select_seconds() {
         let totals = totals();
         for (matchers, span, expect) in [
-            (vec![], Span::All, 111),
-            (vec![], Span::Judged, 110),
-            (vec![], Span::WarmUp, 1),
-            (vec![matcher("site", true, "haifa")], Span::All, 11),
-            (vec![matcher("site", false, "haifa")], Span::All, 100),
-            (vec![matcher("stage", true, "x")], Span::All, 0),
-            (vec![matcher("stage", false, "x")], Span::All, 111),
-            (vec![matcher("phase", true, "warm_up")], Span::All, 1),
-            (vec![matcher("phase", false, "warm_up")], Span::All, 110),
+            (vec![], Span::ALL, 111),
+            (vec![], Span::JUDGED, 110),
+            (vec![], Span::WARM_UP, 1),
+            (vec![matcher("site", true, "haifa")], Span::ALL, 11),
+            (vec![matcher("site", false, "haifa")], Span::ALL, 100),
+            (
+                vec![
+                    matcher("site", false, "haifa"),
+                    matcher("scenario", true, "live"),
+                ],
+                Span::ALL,
+                100,
+            ),
+            (
+                vec![
+                    matcher("site", true, "haifa"),
+                    matcher("scenario", false, "live"),
+                ],
+                Span::ALL,
+                0,
+            ),
+            (vec![matcher("stage", true, "x")], Span::ALL, 0),
+            (vec![matcher("stage", false, "x")], Span::ALL, 111),
+            (vec![matcher("phase", true, "warm_up")], Span::ALL, 1),
+            (vec![matcher("phase", true, "warm_up")], Span::JUDGED, 1),
+            (vec![matcher("phase", false, "warm_up")], Span::ALL, 110),
         ] {
-            let selector = Selector::new(matchers.clone());
+            let selector = Selector::new(matchers.clone(), &Phases::default());
             let span = selector.span_or(span);
             assert_eq!(
                 totals.counter(MetricId::SessionsStarted, &selector, span),
@@ -476,19 +524,116 @@ mod tests {
     fn gauges_are_summed_by_second_and_then_compared() {
         let totals = totals();
         let all = totals
-            .extremes(MetricId::StreamsOpen, &Selector::all(), Span::All)
+            .extremes(MetricId::StreamsOpen, &Selector::all(), Span::ALL)
             .unwrap();
         assert_eq!(
             (all.min, all.max, all.count, all.mean()),
             (1.0, 12.0, 2, 6.5)
         );
         let judged = totals
-            .extremes(MetricId::StreamsOpen, &Selector::all(), Span::Judged)
+            .extremes(MetricId::StreamsOpen, &Selector::all(), Span::JUDGED)
             .unwrap();
         assert_eq!((judged.min, judged.count), (12.0, 1));
         assert_eq!(
-            totals.extremes(MetricId::SessionsActive, &Selector::all(), Span::All),
+            totals.extremes(MetricId::SessionsActive, &Selector::all(), Span::ALL),
             None
         );
+    }
+
+    /// What happened in one second: a session of one of two scenarios.
+    type Happened = (bool, u32, u64);
+
+    fn seconds(ms: u64) -> std::time::Duration {
+        std::time::Duration::from_millis(ms)
+    }
+
+    fn phases(named: &[(u64, u64)], warm: u64, after: u64) -> Phases {
+        let names: Vec<String> = (0..named.len()).map(|n| format!("p{n}")).collect();
+        let warm = crate::phase::WarmUp {
+            from: seconds(0),
+            to: seconds(warm),
+        };
+        let spans = named
+            .iter()
+            .map(|(from, long)| (seconds(*from), seconds(from + long)));
+        let named = names.iter().zip(spans);
+        Phases::new([("a", warm)])
+            .with_named(named.map(|(name, (from, to))| (name.as_str(), from, to)))
+            .with_afters([seconds(after)])
+    }
+
+    proptest! {
+        /// Totals by set of phases answer every matcher as a model does that keeps every second.
+        #[test]
+        fn totals_by_phase_equal_those_of_single_seconds(
+            named in proptest::collection::vec((0..30_000_u64, 1..20_000_u64), 1..6),
+            (warm, after) in (0..10_000_u64, 1..20_000_u64),
+            happened in proptest::collection::vec((any::<bool>(), 0..40_u32, 1..5_000_000_000_u64), 0..60),
+            asked in proptest::collection::vec((0..7_usize, any::<bool>()), 0..4),
+            starts_late in any::<bool>(),
+        ) {
+            let phases = phases(&named, warm, after);
+            let matchers: Vec<_> = asked.iter().map(|(phase, equal)| {
+                let name = format!("p{}", phase % (named.len() + 1));
+                let known = phases.phase(&name).is_some();
+                matcher("phase", *equal, if known { &name } else { "warm_up" })
+            }).collect();
+            let mut selector = Selector::new(matchers.clone(), &phases);
+            if starts_late {
+                selector = selector.from_time(phases.after(seconds(after)));
+            }
+            let name = |of_a: bool| if of_a { "a" } else { "b" };
+            let mut totals = Totals::default();
+            for &(of_a, second, value) in &happened {
+                let labels = LabelSet::new(&[("scenario", name(of_a))]).unwrap();
+                let class = phases.class(Some(name(of_a)), second);
+                let mut one = Histogram::new();
+                one.record(value).unwrap();
+                let buckets = one.encode_buckets();
+                let delta = testmesh_shared::metric::TrendDelta::new(value, value, value, &buckets).unwrap();
+                for (metric, change) in [
+                    (MetricId::StageRetries, Change::Counter(value)),
+                    (MetricId::SessionDuration, Change::Trend(delta)),
+                    (MetricId::StreamsOpen, Change::Gauge(to_f64(value))),
+                ] {
+                    let id = totals.intern(metric, &labels).unwrap();
+                    totals.add(id, second, class, &change);
+                }
+            }
+            // The model: whether one second counts, from the words of the design.
+            let in_phase = |phase: &str, of_a: bool, second: u32| {
+                let (start, end) = (seconds(u64::from(second) * 1_000), seconds(u64::from(second) * 1_000 + 1_000));
+                let meets = |from: u64, to: u64| from < to && start < seconds(to) && end > seconds(from);
+                match phase.strip_prefix('p') {
+                    Some(number) => {
+                        let (from, long) = named[number.parse::<usize>().unwrap()];
+                        meets(from, from + long)
+                    }
+                    None => of_a && meets(0, warm),
+                }
+            };
+            let counts = |&&(of_a, second, _): &&Happened| {
+                let asked_for = matchers.iter().any(|one| one.equal);
+                let fits = matchers.iter().all(|one| in_phase(&one.value, of_a, second) == one.equal);
+                let usual = asked_for || !in_phase("warm_up", of_a, second);
+                let late = !starts_late || u64::from(second) * 1_000 >= after;
+                fits && usual && late
+            };
+            let counted: Vec<_> = happened.iter().filter(counts).collect();
+            let span = selector.span_or(Span::JUDGED);
+            let sum: u64 = counted.iter().map(|(_, _, value)| value).sum();
+            prop_assert_eq!(totals.counter(MetricId::StageRetries, &selector, span), sum);
+            let mut model = Histogram::new();
+            counted.iter().for_each(|(_, _, value)| model.record(*value).unwrap());
+            let trend = totals.trend(MetricId::SessionDuration, &selector, span);
+            prop_assert_eq!(trend.count(), model.count());
+            prop_assert_eq!(trend.sum_ns(), model.sum_ns());
+            prop_assert_eq!((trend.min_ns(), trend.max_ns()), (model.min_ns(), model.max_ns()));
+            prop_assert_eq!(trend.iter().collect::<Vec<_>>(), model.iter().collect::<Vec<_>>());
+            let mut levels: BTreeMap<u32, f64> = BTreeMap::new();
+            counted.iter().for_each(|(_, second, value)| *levels.entry(*second).or_default() += to_f64(*value));
+            let got = totals.levels(MetricId::StreamsOpen, &selector, span);
+            prop_assert_eq!(got, levels);
+        }
     }
 }

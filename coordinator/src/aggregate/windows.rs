@@ -60,7 +60,7 @@ impl Frozen {
 }
 
 impl Cell {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         size_of::<(u32, Self)>()
             + match self {
                 Self::Counter(_) => 0,
@@ -75,6 +75,23 @@ impl Cell {
             Self::Counter(_) => {}
             Self::Hot(hot) => histogram.merge(hot),
             Self::Frozen(frozen) => frozen.merge_into(histogram),
+        }
+    }
+
+    /// One that nothing was added to, for changes of this kind.
+    pub(super) fn empty(change: &Change<'_>) -> Self {
+        match change {
+            Change::Trend(_) => Self::Hot(Box::default()),
+            Change::Counter(_) | Change::Gauge(_) => Self::Counter(0),
+        }
+    }
+
+    /// Adds a change of its kind.
+    pub(super) fn gain(&mut self, change: &Change<'_>) {
+        match (self.thawed(), change) {
+            (Self::Counter(sum), Change::Counter(more)) => *sum = sum.saturating_add(*more),
+            (Self::Hot(sum), Change::Trend(delta)) => sum.merge_delta(delta),
+            (Self::Counter(_) | Self::Hot(_) | Self::Frozen(_), _) => {}
         }
     }
 
@@ -96,7 +113,7 @@ impl Cell {
         }
     }
 
-    fn freeze(&mut self) {
+    pub(super) fn freeze(&mut self) {
         if let Self::Hot(hot) = self {
             *self = Self::Frozen(Box::new(Frozen::of(hot)));
         }
@@ -159,14 +176,12 @@ impl Windows {
                 let before = cell.bytes();
                 (cell, before)
             }
-            std::collections::btree_map::Entry::Vacant(slot) => (slot.insert(empty(change)), 0),
+            std::collections::btree_map::Entry::Vacant(slot) => {
+                (slot.insert(Cell::empty(change)), 0)
+            }
         };
         let was_hot = before > 0 && matches!(cell, Cell::Hot(_));
-        match (cell.thawed(), change) {
-            (Cell::Counter(sum), Change::Counter(more)) => *sum = sum.saturating_add(*more),
-            (Cell::Hot(sum), Change::Trend(delta)) => sum.merge_delta(delta),
-            (Cell::Counter(_) | Cell::Hot(_) | Cell::Frozen(_), _) => {}
-        }
+        cell.gain(change);
         self.bytes = (self.bytes + cell.bytes()).saturating_sub(before);
         if !was_hot && matches!(cell, Cell::Hot(_)) {
             self.hot.entry(window).or_default().push(id.index());
@@ -234,13 +249,6 @@ impl Windows {
             self.bytes += coarse.values().map(Cell::bytes).sum::<usize>();
             *cells = coarse;
         }
-    }
-}
-
-fn empty(change: &Change<'_>) -> Cell {
-    match change {
-        Change::Trend(_) => Cell::Hot(Box::default()),
-        Change::Counter(_) | Change::Gauge(_) => Cell::Counter(0),
     }
 }
 

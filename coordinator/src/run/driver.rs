@@ -10,13 +10,13 @@ use super::roster::{Change, Roster, Standing};
 use super::seal::Sealing;
 use super::state::RunState;
 use super::submission::{RunCommand, RunOverview, Submission};
-use crate::aggregate::Aggregator;
+use crate::aggregate::{Aggregator, Sliding};
 use crate::limits;
 use crate::phase::Phases;
 use crate::registry::{RegistryHandle, Reservation, Vitals};
 use crate::report::model::{EventKind, Severity};
 use crate::telemetry;
-use crate::verdict::Process;
+use crate::verdict::{Aborted, Process, Rules};
 use std::time::Duration;
 use testmesh_proto::v1::{self, coordinator_message::Kind};
 use testmesh_shared::clock::TimeAnchor;
@@ -52,6 +52,10 @@ pub struct Driver {
     commands: mpsc::Receiver<RunCommand>,
     inbox: Messages,
     pub(super) saves: String,
+    /// What the plan says of its verdict.
+    pub(super) rules: Rules,
+    /// The threshold that ended the run, if one did.
+    pub(super) aborted: Option<Aborted>,
     progress: Interval,
 }
 
@@ -79,9 +83,13 @@ impl Driver {
         let span = telemetry::run_span(&submission);
         let mut progress = tokio::time::interval(limits::PROGRESS_EVERY);
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let rules = Rules::of(&submission.plan);
+        let sliding = Sliding::new(&rules.criteria, limits::MAX_SLIDING_BYTES);
         Self {
             state: RunState::new(submission.terms()),
-            aggregator: Aggregator::new(Phases::of(&submission.plan)),
+            aggregator: Aggregator::new(Phases::of(&submission.plan)).with_sliding(sliding),
+            rules,
+            aborted: None,
             submission,
             surroundings,
             roster: None,
@@ -118,7 +126,7 @@ impl Driver {
                 Input::Deadline => vec![Event::Tick],
                 Input::Progress => {
                     self.tell_progress(now);
-                    Vec::new()
+                    self.judge_so_far(now)
                 }
             };
             for event in events {

@@ -186,6 +186,60 @@ async fn check(habits: &[Habit], plan: &str, expect: &str) -> Arc<Report> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broken_threshold_that_aborts_ends_the_run_which_has_failed() {
+    let with = |rest: &str| {
+        format!(
+            "{PLAN}thresholds:\n  - {{ expr: max(stage_duration) < 500ms, abort: true{rest} }}\n"
+        )
+    };
+    let habits = [Habit::Good, Habit::Good];
+    // Sessions in flight are the scripts' to forget.
+    let expect = "failed 100 [threshold_broken ledger_unbalanced] started 8 passed 4 lost 0";
+    let report = check(&habits, &with(""), expect).await;
+    assert!(report.run.duration < 5.0, "{}", report.run.duration);
+    let message = &report.reasons[0].message;
+    assert!(message.contains("which ended the run"), "{message}");
+    let found = report.findings.iter().any(|one| one.code == "aborted");
+    assert!(found, "{:?}", report.findings);
+    // Without `abort`, and before its time, the run goes on.
+    let expect = "failed 100 [threshold_broken] started 8 passed 8 lost 0";
+    check(
+        &habits,
+        &with(", after: 1s").replace("abort: true", "abort: false"),
+        expect,
+    )
+    .await;
+    let expect = "inconclusive 10 [no_data] started 8 passed 8 lost 0";
+    let report = check(&habits, &with(", after: 11s"), expect).await;
+    assert_eq!(report.thresholds[0].observed, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn phases_and_spans_of_a_plan_are_judged_and_reported() {
+    let plan = format!(
+        "{PLAN}phases: {{ early: {{ from: 0s, to: 1s }}, late: {{ from: 1s, to: 30s }}, never: {{ from: 1m, to: 2m }} }}\n\
+         thresholds:\n  \
+         - 5 > count(stage_duration{{phase=\"late\",stage=\"nap\"}})\n  \
+         - count(stage_duration{{phase=\"early\"}}) < 0.5 * count(stage_duration{{phase!=\"early\"}})\n  \
+         - {{ expr: max(stage_duration) < 2s, over: 2s, abort: true }}\n"
+    );
+    let expect = "passed 0 [] started 8 passed 8 lost 0";
+    let report = check(&[Habit::Good, Habit::Good], &plan, expect).await;
+    let thresholds = report.thresholds.iter();
+    let judged: Vec<_> = thresholds
+        .map(|one| (one.observed.unwrap(), one.limit.unwrap()))
+        .collect();
+    assert_eq!(judged[..2], [(4.0, 5.0), (0.0, 2.0)]);
+    assert!((judged[2].0 - 1.0).abs() < 0.01, "{judged:?}");
+    let phases: Vec<_> = report
+        .phases
+        .iter()
+        .map(|phase| (phase.name.as_str(), phase.from, phase.to))
+        .collect();
+    assert_eq!(phases, [("early", 0.0, 1.0), ("late", 1.0, 2.0)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn good_agents_pass() {
     let report = check(
         &[Habit::Good, Habit::Good],

@@ -1,6 +1,7 @@
 //! Runs: one execution of a plan each, from the queue to the verdict.
 //!
 //! `state` decides, `driver` acts, `seal` ends; `runs` owns them all.
+mod abort;
 mod driver;
 mod event;
 mod fit;

@@ -7,7 +7,7 @@ use crate::fault::Timeline;
 use crate::report::model::{
     Agent, Integrity, Report, RunInfo, SCHEMA, Scenario, Site, SiteConnect, StartSkew, Tool,
 };
-use crate::verdict::{self, Explained, Input, Process, Rules, ledger};
+use crate::verdict::{self, Aborted, Explained, Input, Process, Rules, ledger};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use testmesh_shared::metric::MetricId;
@@ -31,6 +31,8 @@ pub struct Facts {
     pub start_skew: Option<StartSkew>,
     /// Whether agents and coordinator share one process.
     pub process: Process,
+    /// The threshold that ended the run, if one did.
+    pub aborted: Option<Aborted>,
 }
 
 /// The report of a run whose aggregate is finished, and what renderers need besides.
@@ -42,15 +44,20 @@ pub fn report(aggregator: &Aggregator, mut facts: Facts) -> (Report, Rollup) {
     let rules = Rules::of(plan);
     let entries = aggregator.ledger();
     let agents: Vec<_> = facts.agents.iter().map(|agent| agent.id.clone()).collect();
+    let clock = |agent: &Agent| Duration::try_from_secs_f64(agent.clock_uncertainty?).ok();
+    let clocks: Vec<_> = facts.agents.iter().map(clock).collect();
     let missing = aggregator.missing_batches();
     let verdict = verdict::judge(&Input {
         rules: &rules,
         totals: aggregator.totals(),
+        sliding: aggregator.sliding(),
         ledger: &entries,
         ending: &facts.ending,
         phases: aggregator.phases(),
         duration: facts.duration,
         agents: &agents,
+        clocks: &clocks,
+        aborted: facts.aborted.as_ref(),
         missing_batches: &missing,
         process: facts.process,
         explained: Explained {
@@ -119,7 +126,7 @@ fn scenario(aggregator: &Aggregator, entry: &ledger::Entry) -> Scenario {
     let selector = Selector::all().with("scenario", &entry.scenario);
     let levels = aggregator
         .totals()
-        .extremes(MetricId::SessionsActive, &selector, Span::All);
+        .extremes(MetricId::SessionsActive, &selector, Span::ALL);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -135,10 +142,10 @@ fn scenario(aggregator: &Aggregator, entry: &ledger::Entry) -> Scenario {
 
 fn integrity(aggregator: &Aggregator) -> Integrity {
     let totals = aggregator.totals();
-    let count = |metric| totals.counter(metric, &Selector::all(), Span::All);
+    let count = |metric| totals.counter(metric, &Selector::all(), Span::ALL);
     Integrity {
         streams: totals
-            .trend(MetricId::StreamDuration, &Selector::all(), Span::All)
+            .trend(MetricId::StreamDuration, &Selector::all(), Span::ALL)
             .count(),
         rows: count(MetricId::StreamRows),
         bytes: count(MetricId::StreamBytes),
@@ -162,7 +169,7 @@ fn sites(aggregator: &Aggregator, agents: &[Agent]) -> Vec<Site> {
         let selector = Selector::all().with("site", name);
         let connects = aggregator
             .totals()
-            .trend(MetricId::StageConnect, &selector, Span::All);
+            .trend(MetricId::StageConnect, &selector, Span::ALL);
         let percentile = |percent| {
             connects
                 .percentile(percent)

@@ -4,6 +4,7 @@ use crate::limits;
 use crate::registry::lease::Liveness;
 use crate::registry::{MemberId, Outgoing, RegistryHandle, Reservation, Roll, Vitals};
 use crate::report::model::{Agent, StartSkew};
+use std::time::Duration;
 use testmesh_shared::id::{AgentId, Site};
 use testmesh_shared::segment::Share;
 use tokio::sync::watch;
@@ -241,6 +242,12 @@ impl Roster {
             memory_max: entry.memory_max,
         };
         self.entries.iter().enumerate().map(line).collect()
+    }
+
+    /// How uncertain each agent's clock is, as far as it is known.
+    pub fn clocks(&self) -> Vec<Option<Duration>> {
+        let clock = |entry: &RosterEntry| entry.vitals.clock().map(|(_, by)| by);
+        self.entries.iter().map(clock).collect()
     }
 
     /// How far apart the agents started. Two starts differ by what they say, give or take both clocks' uncertainties.

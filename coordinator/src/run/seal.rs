@@ -74,6 +74,7 @@ impl Driver {
                 .as_ref()
                 .and_then(super::roster::Roster::start_skew),
             process: self.surroundings.sealing.process,
+            aborted: self.aborted.take(),
         };
         let (lines, at_ns) = (self.log.lines(), self.now_ns());
         let render = self.surroundings.sealing.render;

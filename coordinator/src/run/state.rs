@@ -10,7 +10,7 @@
 //! | | setup failed, lost, time-out, stop | `tearing_down`, or `sealed` without teardown | a stop reaches the agent at once |
 //! | `starting` | the start time | `running` | a lost agent is written off |
 //! | | stop | `draining` | |
-//! | `running` | planned end, first agent drained, stop | `draining` | a lost agent is written off |
+//! | `running` | planned end, first agent drained, stop, a broken threshold that aborts | `draining` | a lost agent is written off |
 //! | `draining` | every agent drained and merged, or lost | `tearing_down`, or `sealed` without teardown | an abort reaches the agents; one whose batches do not follow its last word is written off |
 //! | | the latest end | the same, agents still at work written off | |
 //! | `tearing_down` | teardown ended, its agent lost, time-out, abort | `sealed` | |
@@ -80,6 +80,8 @@ pub struct RunState {
     latest_end: Option<Instant>,
     worker: AgentIndex,
     set_up: bool,
+    /// What the agents were told, by a user or because of a threshold.
+    told_to_stop: Option<StopMode>,
     ending: Ending,
 }
 
@@ -94,6 +96,7 @@ impl RunState {
             latest_end: None,
             worker: 0,
             set_up: false,
+            told_to_stop: None,
             ending: Ending::default(),
         }
     }
@@ -123,6 +126,11 @@ impl RunState {
         self.agents
             .get(agent)
             .is_some_and(|progress| progress.drained.is_some())
+    }
+
+    /// Agents that were lost so far, with the reason.
+    pub fn lost_agents(&self) -> &[(AgentIndex, String)] {
+        &self.ending.lost
     }
 
     /// Takes what happened, and says what is to be done.
@@ -171,6 +179,7 @@ impl RunState {
                 self.tear_down_ended(agent, error, &mut actions)
             }
             Event::StopAsked { mode } => self.stop_asked(now, mode, &mut actions),
+            Event::ThresholdBroken => self.threshold_broken(now, &mut actions),
             Event::Tick => self.tick(now, &mut actions),
         }
         actions
@@ -279,8 +288,7 @@ impl RunState {
             return;
         };
         let stop = self
-            .ending
-            .stopped
+            .told_to_stop
             .map(|mode| Action::StopAgain { agent, mode });
         match self.state {
             Lifecycle::Preparing if !progress.armed => actions.push(Action::PrepareAgain { agent }),
@@ -375,25 +383,39 @@ impl RunState {
     }
 
     fn stop_asked(&mut self, now: Instant, mode: StopMode, actions: &mut Vec<Action>) {
-        if self.ending.stopped >= Some(mode) {
+        if self.told_to_stop >= Some(mode) {
             return;
         }
         // A run that is winding up by itself was not stopped: it is only in more of a hurry.
-        if self.state < Lifecycle::TearingDown {
+        let by_itself = self.told_to_stop.is_some() && self.ending.stopped.is_none();
+        if self.state < Lifecycle::TearingDown && !by_itself {
             self.ending.stopped = Some(mode);
         }
+        self.told_to_stop = Some(mode);
         match self.state {
             Lifecycle::Queued | Lifecycle::Preparing => self.wind_up(now, "stopped", actions),
             Lifecycle::SettingUp => actions.push(Action::Stop { mode }),
             Lifecycle::Starting | Lifecycle::Running | Lifecycle::Draining => {
-                actions.push(Action::Stop { mode });
-                let end = now + self.terms.wind_down + limits::SEAL_GRACE;
-                self.latest_end = self.latest_end.map(|latest| latest.min(end));
-                self.drain(now, "stopped", actions);
+                self.cut_short(now, mode, "stopped", actions);
             }
             Lifecycle::TearingDown if mode == StopMode::Abort => self.seal(actions),
             Lifecycle::TearingDown | Lifecycle::Sealed => {}
         }
+    }
+
+    /// A run that drains already has nothing left to save.
+    fn threshold_broken(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.state == Lifecycle::Running {
+            self.told_to_stop = Some(StopMode::Drain);
+            self.cut_short(now, StopMode::Drain, "threshold_broken", actions);
+        }
+    }
+
+    fn cut_short(&mut self, now: Instant, mode: StopMode, reason: &str, actions: &mut Vec<Action>) {
+        actions.push(Action::Stop { mode });
+        let end = now + self.terms.wind_down + limits::SEAL_GRACE;
+        self.latest_end = self.latest_end.map(|latest| latest.min(end));
+        self.drain(now, reason, actions);
     }
 
     fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) {

@@ -498,6 +498,49 @@ fn an_agent_that_never_drains_does_not_hold_the_run() {
         .check(Event::Tick, "write off 0; sealed; release; seal overran 0");
 }
 
+#[test]
+fn a_broken_threshold_drains_the_run_and_nobody_stopped_it() {
+    let terms = Terms {
+        has_setup: false,
+        has_teardown: false,
+        ..TERMS
+    };
+    let mut script = Script::running(terms, 2);
+    script
+        .at(10.0)
+        .check(
+            Event::ThresholdBroken,
+            "stop Drain; draining (threshold_broken)",
+        )
+        .check(Event::ThresholdBroken, "")
+        // One that comes back has not heard of it.
+        .check(
+            Event::Returned { agent: 1 },
+            "start 1 again; stop 1 again Drain",
+        )
+        // A user in a hurry changes how it ends, not why.
+        .check(
+            Event::StopAsked {
+                mode: StopMode::Drain,
+            },
+            "",
+        )
+        .check(
+            Event::StopAsked {
+                mode: StopMode::Abort,
+            },
+            "stop Abort",
+        )
+        .check(drained(0, 0), "")
+        .check(drained(1, 0), "sealed; release; seal clean");
+    // What is over by itself needs no end.
+    let mut script = Script::running(terms, 1);
+    script
+        .at(61.0)
+        .check(Event::Tick, "draining")
+        .check(Event::ThresholdBroken, "");
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let agent = 0..4_usize;
     let error = proptest::option::of(Just("error".to_owned()));
@@ -529,6 +572,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::StopAsked {
             mode: StopMode::Abort
         }),
+        Just(Event::ThresholdBroken),
         Just(Event::Tick),
     ]
 }

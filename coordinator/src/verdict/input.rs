@@ -1,12 +1,12 @@
 //! What a verdict is made from: plain values, so that every case can be written down in a test.
 use super::ledger;
-use crate::aggregate::{Matcher, Selector, Totals};
-use crate::phase::Phases;
+use crate::aggregate::{Matcher, Selector, Sliding, Totals};
+use crate::phase::{Phases, Span};
 use crate::run::Ending;
 use std::time::Duration;
 use testmesh_shared::load::Model;
-use testmesh_shared::metric::{self, MetricId};
-use testmesh_shared::plan::model::{Action, Agg, Allow, Op, Plan, Stage, Threshold};
+use testmesh_shared::metric::{self, MetricId, RateBase};
+use testmesh_shared::plan::model::{self, Action, Agg, Allow, Op, Plan, Stage, Threshold};
 
 /// Everything that is known when a run is over.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Input<'a> {
     pub rules: &'a Rules,
     /// What was measured.
     pub totals: &'a Totals,
+    /// What sliding thresholds judge, by the second.
+    pub sliding: &'a Sliding,
     /// The closed ledger, one entry per scenario.
     pub ledger: &'a [ledger::Entry],
     /// How the run ended.
@@ -25,12 +27,31 @@ pub struct Input<'a> {
     pub duration: Duration,
     /// The agents' ids, by their number.
     pub agents: &'a [String],
+    /// Half the width of the interval that each agent's clock offset lies in, as far as it is known.
+    pub clocks: &'a [Option<Duration>],
     /// Batches that agents numbered and that never came, by agent.
     pub missing_batches: &'a [(String, u64)],
     /// Whether agents and coordinator share one process.
     pub process: Process,
     /// Failures of stages that say by themselves what is wrong with the data.
     pub explained: Explained,
+    /// The threshold that ended the run, if one did.
+    pub aborted: Option<&'a Aborted>,
+}
+
+/// A threshold that was broken while the run went on, and ended it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aborted {
+    /// Its number among the criteria.
+    pub criterion: usize,
+    /// As the plan wrote it.
+    pub text: String,
+    /// What it was then.
+    pub observed: f64,
+    /// What it was compared with.
+    pub limit: f64,
+    /// How far the run was.
+    pub at: Duration,
 }
 
 /// How many stages failed because of the data, by their findings. Each ends a session.
@@ -108,6 +129,23 @@ pub struct StageFact {
 pub struct Criterion {
     /// As the plan wrote it.
     pub text: String,
+    /// What is judged.
+    pub left: Reading,
+    /// The comparison.
+    pub op: Op,
+    /// What it is compared with.
+    pub right: Operand,
+    /// The run ends as soon as it is broken.
+    pub aborts: bool,
+    /// From when on it is judged; its readings select no seconds before.
+    pub after: Duration,
+    /// Every span of so many seconds is judged by itself.
+    pub over: Option<u32>,
+}
+
+/// A metric's samples as one number.
+#[derive(Clone, Debug)]
+pub struct Reading {
     /// How samples become one number.
     pub agg: Agg,
     /// The metric.
@@ -116,10 +154,15 @@ pub struct Criterion {
     pub selector: Selector,
     /// The aggregate is multiplied by this.
     pub factor: f64,
-    /// The comparison.
-    pub op: Op,
-    /// In the metric's base unit.
-    pub limit: f64,
+}
+
+/// The right side of a threshold.
+#[derive(Clone, Debug)]
+pub enum Operand {
+    /// In the base unit of the left side.
+    Value(f64),
+    /// Another metric, or the same one elsewhere.
+    Reading(Reading),
 }
 
 impl Rules {
@@ -141,8 +184,12 @@ impl Rules {
                 .for_each(|stage| collect_lossy(part, stage, &mut lossy));
         }
         let validity = &plan.validity;
+        let phases = Phases::of(plan);
+        let criteria = plan.thresholds.iter();
         Self {
-            criteria: plan.thresholds.iter().filter_map(Criterion::of).collect(),
+            criteria: criteria
+                .filter_map(|threshold| Criterion::of(threshold, &phases))
+                .collect(),
             agents_lost: validity.agents_lost,
             dropped_sessions: validity.dropped_sessions,
             schedule_lag_p99: validity.schedule_lag_p99,
@@ -160,21 +207,69 @@ impl Rules {
 
 impl Criterion {
     /// Reads one from a plan, whose loader has refused unknown metrics.
-    fn of(threshold: &Threshold) -> Option<Self> {
-        let matchers = threshold.matchers.iter().map(|matcher| Matcher {
+    fn of(threshold: &Threshold, phases: &Phases) -> Option<Self> {
+        let reading = |reading: &model::Reading| Reading::of(reading, threshold.after, phases);
+        let over = threshold.over.map(|over| over.as_secs());
+        Some(Self {
+            text: threshold.text.clone(),
+            left: reading(&threshold.left)?,
+            op: threshold.op,
+            right: match &threshold.right {
+                model::Operand::Value { value, .. } => Operand::Value(*value),
+                model::Operand::Reading(right) => Operand::Reading(reading(right)?),
+            },
+            aborts: threshold.aborts,
+            after: threshold.after,
+            over: over.map(|over| u32::try_from(over).unwrap_or(u32::MAX)),
+        })
+    }
+
+    /// The readings of both sides, the left one first.
+    pub fn readings(&self) -> impl Iterator<Item = &Reading> {
+        let right = match &self.right {
+            Operand::Reading(reading) => Some(reading),
+            Operand::Value(_) => None,
+        };
+        std::iter::once(&self.left).chain(right)
+    }
+}
+
+impl Reading {
+    fn of(reading: &model::Reading, after: Duration, phases: &Phases) -> Option<Self> {
+        let matchers = reading.matchers.iter().map(|matcher| Matcher {
             label: matcher.label.clone(),
             equal: matcher.equal,
             value: matcher.value.clone(),
         });
         Some(Self {
-            text: threshold.text.clone(),
-            agg: threshold.agg,
-            metric: metric::by_name(&threshold.metric)?.id,
-            selector: Selector::new(matchers),
-            factor: threshold.factor,
-            op: threshold.op,
-            limit: threshold.limit,
+            agg: reading.agg,
+            metric: metric::by_name(&reading.metric)?.id,
+            selector: Selector::new(matchers, phases).from_time(phases.after(after)),
+            factor: reading.factor,
         })
+    }
+
+    /// The seconds that count.
+    pub fn span(&self) -> Span {
+        self.selector.span_or(Span::usual(self.metric))
+    }
+
+    /// What `rate` divides by: a metric, its series, and the seconds that count.
+    pub fn base(&self) -> Option<(RateBase, MetricId, Selector, Span)> {
+        if self.agg != Agg::Rate {
+            return None;
+        }
+        let selector = self.selector.without("error");
+        let base = self.metric.metric().rate_base?;
+        let (metric, usual) = match base {
+            RateBase::Planned => (MetricId::SessionsPlanned, Span::ALL),
+            RateBase::Started => (MetricId::SessionsStarted, Span::ALL),
+            // Of the same seconds as what is divided.
+            RateBase::StageRuns => (MetricId::StageDuration, Span::usual(self.metric)),
+            RateBase::Rows => (MetricId::StreamRows, Span::ALL),
+        };
+        let span = selector.span_or(usual);
+        Some((base, metric, selector, span))
     }
 }
 

@@ -11,7 +11,7 @@ fn reason(code: ReasonCode, message: String) -> Reason {
 }
 
 fn rows(input: &Input<'_>, metric: MetricId, selector: &Selector) -> u64 {
-    input.totals.counter(metric, selector, Span::All)
+    input.totals.counter(metric, selector, Span::ALL)
 }
 
 /// Data that is proven corrupt, beyond what lossy streams may be.

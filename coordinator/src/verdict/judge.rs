@@ -2,11 +2,11 @@
 //!
 //! In this order: data proven corrupt, or a broken threshold that nothing taints, is `failed`; any reason against the
 //! measurement is `inconclusive`; what is left is `passed`. All reasons are given, those that decided first.
-use super::input::{Criterion, Explained, Input};
+use super::input::{Aborted, Criterion, Explained, Input, Operand};
 use super::reason::{ReasonClass, ReasonCode, VerdictKind};
 use super::threshold::{self, Observed};
 use super::{integrity, ledger, validity};
-use crate::aggregate::{Matcher, Selector, Span};
+use crate::aggregate::{Selector, Span};
 use crate::report::model::{Reason, Threshold, ThresholdOutcome, Unit};
 use crate::run::{Failure, PlanAtFault};
 use testmesh_shared::ErrorKind;
@@ -29,42 +29,42 @@ pub struct Verdict {
 /// Judges a run that is over.
 pub fn judge(input: &Input<'_>) -> Verdict {
     let mut reasons = integrity::corrupt(input);
-    let against_measurement = validity::reasons(input);
-    let saturated = validity::saturated(input);
+    let doubts = Doubts::of(input);
     let mut thresholds = Vec::new();
-    let (mut pace_matters, mut without_data) = (false, Vec::new());
-    for criterion in &input.rules.criteria {
-        let observed = threshold::observe(criterion, input);
-        let tainted_by = taints(
-            criterion,
-            observed,
-            input,
-            &against_measurement,
-            saturated.as_ref(),
-        );
-        pace_matters |= threshold::depends_on_pace(criterion);
+    let mut without_data = Vec::new();
+    for (number, criterion) in input.rules.criteria.iter().enumerate() {
+        let ended_run = input.aborted.filter(|one| one.criterion == number);
+        let observed = threshold::observe(number, criterion, 0, input);
+        let observed = ended_run.map_or(observed, |aborted| as_it_was(observed, aborted));
+        // What ended the run was proven then.
+        let tainted_by = match ended_run {
+            Some(_) => Vec::new(),
+            None => doubts.taints(criterion, observed),
+        };
         match observed.outcome {
             ThresholdOutcome::Failed if tainted_by.is_empty() => {
                 let reason = why_broken(criterion, observed, input, &reasons);
                 reasons.extend(reason);
             }
-            ThresholdOutcome::NoData => without_data.push(Reason {
-                code: ReasonCode::NoData,
-                message: format!("nothing was measured for {}", criterion.text),
-            }),
+            ThresholdOutcome::NoData => without_data.push(no_data(criterion, input)),
             ThresholdOutcome::Failed | ThresholdOutcome::Passed | ThresholdOutcome::NotReached => {}
         }
         thresholds.push(Threshold {
             expr: criterion.text.clone(),
             observed: observed.value,
-            limit: Some(criterion.limit),
+            limit: observed.limit,
             unit: observed.unit,
             outcome: observed.outcome,
             tainted_by,
         });
     }
-    reasons.extend(against_measurement);
-    reasons.extend(saturated.filter(|_| pace_matters));
+    let matters = |reason: &Reason| {
+        let mut tainted = thresholds.iter();
+        tainted.any(|threshold| threshold.tainted_by.contains(&reason.code))
+    };
+    reasons.extend(doubts.against_measurement);
+    reasons.extend(doubts.saturated.filter(matters));
+    reasons.extend(doubts.clocks.filter(matters));
     reasons.extend(without_data);
     let doubtful = why_doubtful(&thresholds, &reasons);
     reasons.extend(doubtful);
@@ -74,6 +74,62 @@ pub fn judge(input: &Input<'_>) -> Verdict {
         exit_code: exit_code(kind, input),
         reasons,
         thresholds,
+    }
+}
+
+/// The first threshold that is to end the run when it is broken, and is so beyond doubt, in a run that goes on. Of sliding
+/// ones only spans are judged that have changed since.
+pub fn broken(input: &Input<'_>) -> Option<Aborted> {
+    let criteria = input.rules.criteria.iter().enumerate();
+    let mut due = criteria
+        .filter(|(_, criterion)| criterion.aborts && criterion.after < input.duration)
+        .peekable();
+    due.peek()?;
+    let doubts = Doubts::of(input);
+    due.find_map(|(number, criterion)| {
+        let from = input.sliding.changed(number);
+        let observed = threshold::observe(number, criterion, from, input);
+        let proven = observed.outcome == ThresholdOutcome::Failed
+            && doubts.taints(criterion, observed).is_empty();
+        proven.then(|| Aborted {
+            criterion: number,
+            text: criterion.text.clone(),
+            observed: observed.value.unwrap_or_default(),
+            limit: observed.limit.unwrap_or_default(),
+            at: input.duration,
+        })
+    })
+}
+
+/// A threshold that ended the run was broken then, whatever sessions in flight have made of it since.
+fn as_it_was(observed: Observed, aborted: &Aborted) -> Observed {
+    if observed.outcome == ThresholdOutcome::Failed {
+        return observed;
+    }
+    Observed {
+        value: Some(aborted.observed),
+        limit: Some(aborted.limit),
+        outcome: ThresholdOutcome::Failed,
+        until: None,
+        ..observed
+    }
+}
+
+fn no_data(criterion: &Criterion, input: &Input<'_>) -> Reason {
+    let message = match criterion.over {
+        Some(_) if !input.sliding.is_complete() => format!(
+            "the spans of {} did not fit into memory: shorten the run, or judge fewer of them",
+            criterion.text
+        ),
+        Some(over) => format!(
+            "nothing was measured for {} in a full span of {over} s",
+            criterion.text
+        ),
+        None => format!("nothing was measured for {}", criterion.text),
+    };
+    Reason {
+        code: ReasonCode::NoData,
+        message,
     }
 }
 
@@ -99,32 +155,50 @@ fn exit_code(kind: VerdictKind, input: &Input<'_>) -> ExitCode {
     }
 }
 
-/// What makes the value of a threshold doubtful.
-fn taints(
-    criterion: &Criterion,
-    observed: Observed,
-    input: &Input<'_>,
-    against: &[Reason],
-    saturated: Option<&Reason>,
-) -> Vec<ReasonCode> {
-    let mut taints = Vec::new();
-    if threshold::depends_on_pace(criterion) {
-        taints.extend(saturated.map(|reason| reason.code));
-        taints.extend(
-            against
-                .iter()
-                .map(|reason| reason.code)
-                .find(|code| *code == ReasonCode::SessionsDropped),
-        );
+/// What may make values doubtful.
+struct Doubts {
+    /// Reasons that hold whatever the thresholds say.
+    against_measurement: Vec<Reason>,
+    /// The agents were too slow.
+    saturated: Option<Reason>,
+    /// The agents do not agree on the time.
+    clocks: Option<Reason>,
+    any_lost: bool,
+}
+
+impl Doubts {
+    fn of(input: &Input<'_>) -> Self {
+        Self {
+            against_measurement: validity::reasons(input),
+            saturated: validity::saturated(input),
+            clocks: validity::clocks(input),
+            any_lost: threshold::any_lost(input),
+        }
     }
-    let lost = ledger::sum(input.ledger).lost > 0 || !input.ending.lost.is_empty();
-    let could_hold = observed
-        .reach
-        .is_some_and(|reach| reach.could_hold(criterion.op, criterion.limit));
-    if lost && observed.outcome == ThresholdOutcome::Failed && could_hold {
-        taints.push(ReasonCode::AgentLost);
+
+    /// What makes the value of a threshold doubtful; nothing if it has none.
+    fn taints(&self, criterion: &Criterion, observed: Observed) -> Vec<ReasonCode> {
+        let mut taints = Vec::new();
+        let against = self.against_measurement.iter().map(|reason| reason.code);
+        if observed.value.is_none() || observed.limit.is_none() {
+            return taints;
+        }
+        if threshold::depends_on_pace(criterion) {
+            taints.extend(self.saturated.as_ref().map(|reason| reason.code));
+            taints.extend(
+                against
+                    .into_iter()
+                    .find(|code| *code == ReasonCode::SessionsDropped),
+            );
+        }
+        if threshold::depends_on_seconds(criterion) {
+            taints.extend(self.clocks.as_ref().map(|reason| reason.code));
+        }
+        if self.any_lost && observed.could_hold {
+            taints.push(ReasonCode::AgentLost);
+        }
+        taints
     }
-    taints
 }
 
 /// A broken threshold that is doubtful for a cause which the plan tolerates, and which no reason tells, is neither broken
@@ -160,8 +234,7 @@ fn why_broken(
     input: &Input<'_>,
     so_far: &[Reason],
 ) -> Option<Reason> {
-    let value = show(observed.value.unwrap_or_default(), observed.unit);
-    let message = format!("{} does not hold: it was {value}", criterion.text);
+    let message = how_broken(criterion, observed, input);
     let failed = ledger::sum(input.ledger).failed;
     let Explained {
         ended_early,
@@ -169,7 +242,8 @@ fn why_broken(
     } = input.explained;
     let told_by_data = ended_early.saturating_add(malformed_rows);
     // One session may have several of these failures, so their number alone says little: none may have another cause.
-    let explained = criterion.metric == MetricId::SessionsFailed
+    let explained = criterion.left.metric == MetricId::SessionsFailed
+        && matches!(criterion.right, Operand::Value(_))
         && told_by_data >= failed.max(stages_failed(input));
     let mismatched = so_far
         .iter()
@@ -191,16 +265,36 @@ fn why_broken(
     }
 }
 
+/// `EXPR does not hold: it was …`
+fn how_broken(criterion: &Criterion, observed: Observed, input: &Input<'_>) -> String {
+    let shown = |value: Option<f64>| show(value.unwrap_or_default(), observed.unit);
+    let mut message = format!(
+        "{} does not hold: it was {}",
+        criterion.text,
+        shown(observed.value)
+    );
+    if matches!(criterion.right, Operand::Reading(_)) {
+        message.push_str(&format!(" against {}", shown(observed.limit)));
+    }
+    if let (Some(over), Some(until)) = (criterion.over, observed.until) {
+        message.push_str(&format!(" in the {over} s until second {until} of the run"));
+    }
+    let text = |aborted: &&Aborted| aborted.text == criterion.text;
+    if let Some(aborted) = input.aborted.filter(text) {
+        message.push_str(&format!(
+            ", which ended the run after {:.0} s",
+            aborted.at.as_secs_f64()
+        ));
+    }
+    message
+}
+
 /// Stages that failed for a cause of their own: those that were cut because of another are none.
 fn stages_failed(input: &Input<'_>) -> u64 {
-    let with_a_cause = Selector::new([Matcher {
-        label: "error".to_owned(),
-        equal: false,
-        value: ErrorKind::Cancelled.as_str().to_owned(),
-    }]);
+    let with_a_cause = Selector::all().but("error", ErrorKind::Cancelled.as_str());
     input
         .totals
-        .counter(MetricId::StageErrors, &with_a_cause, Span::All)
+        .counter(MetricId::StageErrors, &with_a_cause, Span::ALL)
 }
 
 /// A value with its unit, as people write it.

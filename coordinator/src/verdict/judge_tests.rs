@@ -1,204 +1,13 @@
 //! Cases and laws of the verdict.
-use super::super::{Explained, Process, Rules, StageFact};
+use super::super::case::Case;
+use super::super::ledger::{Counted, close};
+use super::super::{Explained, Operand, Process, StageFact};
 use super::*;
-use crate::aggregate::{Matcher, Selector, Totals};
-use crate::phase::{Class, Phases};
-use crate::run::{Ending, StopMode};
-use crate::verdict::ledger::{Counted, Entry, close};
+use crate::aggregate::{Selector, Totals};
+use crate::run::StopMode;
 use proptest::prelude::*;
-use std::time::Duration;
-use testmesh_shared::metric::{Change, Histogram, LabelSet, MetricId, TrendDelta};
+use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::model::{Agg, Op};
-
-/// A run in values, and the shorthand that the cases below are written in.
-#[derive(Debug)]
-struct Case {
-    rules: Rules,
-    totals: Totals,
-    ledger: Vec<Entry>,
-    ending: Ending,
-    missing: Vec<(String, u64)>,
-    process: Process,
-    explained: Explained,
-}
-
-impl Case {
-    /// A healthy run of ten sessions with one stage, whose 100 rows are verified.
-    fn healthy() -> Self {
-        let stage = |stage: &str, after: Option<&str>, has_truth| StageFact {
-            scenario: "live".into(),
-            stage: stage.into(),
-            after: after.map(str::to_owned),
-            has_truth,
-        };
-        let rules = Rules {
-            dropped_sessions: 0.01,
-            schedule_lag_p99: Duration::from_millis(100),
-            agent_cpu: 0.9,
-            stages: vec![
-                stage("open", None, false),
-                stage("stream", Some("open"), true),
-            ],
-            ..Rules::default()
-        };
-        let mut case = Self {
-            rules,
-            totals: Totals::default(),
-            ledger: Vec::new(),
-            ending: Ending::default(),
-            missing: Vec::new(),
-            process: Process::Apart,
-            explained: Explained::default(),
-        };
-        case.sessions(Counted {
-            started: 10,
-            passed: 10,
-            ..Counted::default()
-        })
-        .took("open", "passed", 10, 20)
-        .took("stream", "passed", 10, 2_000)
-        .rows(MetricId::StreamRows, 100)
-        .rows(MetricId::IntegrityVerified, 100)
-        .threshold(MetricId::SessionsFailed, Agg::Count, Op::Equal, 0.0);
-        case
-    }
-
-    fn sessions(&mut self, counted: Counted) -> &mut Self {
-        self.ledger = vec![close("live", None, counted)];
-        self
-    }
-
-    fn rows(&mut self, metric: MetricId, count: u64) -> &mut Self {
-        let labels =
-            LabelSet::new(&[("scenario", "live"), ("site", "local"), ("stage", "stream")]).unwrap();
-        let id = self.totals.intern(metric, &labels).unwrap();
-        self.totals
-            .add(id, 1, Class::Judged, &Change::Counter(count));
-        self
-    }
-
-    fn took(&mut self, stage: &str, outcome: &str, times: u32, ms: u64) -> &mut Self {
-        let labels = [
-            ("scenario", "live"),
-            ("site", "local"),
-            ("stage", stage),
-            ("outcome", outcome),
-        ];
-        self.trend(MetricId::StageDuration, &labels, times, ms)
-    }
-
-    fn errors(&mut self, error: &str, count: u64) -> &mut Self {
-        let labels = [("scenario", "live"), ("stage", "stream"), ("error", error)];
-        let labels = LabelSet::new(&labels).unwrap();
-        let id = self.totals.intern(MetricId::StageErrors, &labels).unwrap();
-        self.totals
-            .add(id, 1, Class::Judged, &Change::Counter(count));
-        self
-    }
-
-    fn gauge(&mut self, metric: MetricId, level: f64) -> &mut Self {
-        let labels = LabelSet::new(&[("scenario", "live"), ("site", "local")]).unwrap();
-        let id = self.totals.intern(metric, &labels).unwrap();
-        self.totals.add(id, 1, Class::Judged, &Change::Gauge(level));
-        self
-    }
-
-    fn loop_lag(&mut self, ms: u64) -> &mut Self {
-        self.trend(
-            MetricId::AgentLoopLag,
-            &[("agent", "a"), ("site", "local")],
-            100,
-            ms,
-        )
-    }
-
-    fn trend(
-        &mut self,
-        metric: MetricId,
-        labels: &[(&str, &str)],
-        times: u32,
-        ms: u64,
-    ) -> &mut Self {
-        let mut histogram = Histogram::new();
-        (0..times).for_each(|_| histogram.record(ms * 1_000_000).unwrap());
-        let buckets = histogram.encode_buckets();
-        let sum = u64::try_from(histogram.sum_ns()).unwrap();
-        let delta = TrendDelta::new(sum, ms * 1_000_000, ms * 1_000_000, &buckets).unwrap();
-        let id = self
-            .totals
-            .intern(metric, &LabelSet::new(labels).unwrap())
-            .unwrap();
-        self.totals.add(id, 1, Class::Judged, &Change::Trend(delta));
-        self
-    }
-
-    fn threshold(&mut self, metric: MetricId, agg: Agg, op: Op, limit: f64) -> &mut Self {
-        self.threshold_on(metric, &[], agg, op, limit)
-    }
-
-    fn threshold_on(
-        &mut self,
-        metric: MetricId,
-        on: &[(&str, &str)],
-        agg: Agg,
-        op: Op,
-        limit: f64,
-    ) -> &mut Self {
-        let matcher = |(label, value): &(&str, &str)| Matcher {
-            label: (*label).into(),
-            equal: true,
-            value: (*value).into(),
-        };
-        self.rules.criteria.push(Criterion {
-            text: format!("{metric} {} {limit}", op.as_str()),
-            agg,
-            metric,
-            selector: Selector::new(on.iter().map(matcher)),
-            factor: 1.0,
-            op,
-            limit,
-        });
-        self
-    }
-
-    fn failure(&mut self, failure: Failure) -> &mut Self {
-        self.ending.failure = Some(failure);
-        self.totals = Totals::default();
-        self.sessions(Counted::default())
-    }
-
-    fn judge(&self) -> Verdict {
-        judge(&Input {
-            rules: &self.rules,
-            totals: &self.totals,
-            ledger: &self.ledger,
-            ending: &self.ending,
-            phases: &Phases::default(),
-            duration: Duration::from_secs(10),
-            agents: &["a".into(), "b".into()],
-            missing_batches: &self.missing,
-            process: self.process,
-            explained: self.explained,
-        })
-    }
-
-    /// `VERDICT CODE [reason…]`
-    fn check(&self, expect: &str) {
-        let verdict = self.judge();
-        let reasons: Vec<_> = verdict
-            .reasons
-            .iter()
-            .map(|reason| reason.code.as_str())
-            .collect();
-        let got = format!(
-            "{} {} {}",
-            verdict.kind,
-            verdict.exit_code.code(),
-            reasons.join(" ")
-        );
-        assert_eq!(got.trim_end(), expect, "{:#?}", verdict.reasons);
-    }
-}
 
 #[test]
 fn a_healthy_run_passes() {
@@ -446,8 +255,8 @@ fn the_rest_of_a_lost_segment_could_have_passed() {
     with(15, 1).check("failed 100 threshold_broken agent_lost");
     // A negative factor turns the comparison round.
     let mut case = with(15, 0);
-    case.rules.criteria[0].factor = -1.0;
-    case.rules.criteria[0].limit = -20.0;
+    case.rules.criteria[0].left.factor = -1.0;
+    case.rules.criteria[0].right = Operand::Value(-20.0);
     case.check("inconclusive 10 agent_lost");
 }
 
@@ -759,7 +568,7 @@ proptest! {
 
 fn integrity_total(case: &Case) -> u64 {
     use crate::aggregate::Span;
-    let count = |metric| case.totals.counter(metric, &Selector::all(), Span::All);
+    let count = |metric| case.totals.counter(metric, &Selector::all(), Span::ALL);
     count(MetricId::IntegrityMissing)
         + count(MetricId::IntegrityRepeated)
         + count(MetricId::IntegrityReordered)

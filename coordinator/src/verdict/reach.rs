@@ -4,8 +4,8 @@
 //! whatever grows with sessions; they could have thinned out rates, means and percentiles; they could have taken nothing
 //! away. Where the plan names no number of sessions nobody knows how many there would have been, so what grows could have
 //! grown without a bound, while only those that provably started are imagined to thin anything out.
-use super::input::{Criterion, Input};
-use super::threshold;
+use super::input::{Input, Reading};
+use super::sample::{Sample, seconds as as_seconds};
 use crate::aggregate::{Selector, to_f64};
 use testmesh_shared::metric::{Histogram, Kind, MetricId, RateBase};
 use testmesh_shared::plan::model::{Agg, Op};
@@ -20,7 +20,8 @@ pub struct Reach {
 }
 
 impl Reach {
-    fn only(value: f64) -> Self {
+    /// It is known.
+    pub(super) fn only(value: f64) -> Self {
         Self {
             low: value,
             high: value,
@@ -55,13 +56,13 @@ impl Reach {
         }
     }
 
-    /// Whether some value within reach compares so with the limit.
-    pub fn could_hold(self, op: Op, limit: f64) -> bool {
+    /// Whether some value within reach compares so with some value within the other's.
+    pub fn could_hold(self, op: Op, other: Self) -> bool {
         match op {
-            Op::Less | Op::LessOrEqual => op.holds(self.low, limit),
-            Op::Greater | Op::GreaterOrEqual => op.holds(self.high, limit),
-            Op::Equal => self.low <= limit && limit <= self.high,
-            Op::NotEqual => op.holds(self.low, limit) || op.holds(self.high, limit),
+            Op::Less | Op::LessOrEqual => op.holds(self.low, other.high),
+            Op::Greater | Op::GreaterOrEqual => op.holds(self.high, other.low),
+            Op::Equal => self.low <= other.high && other.low <= self.high,
+            Op::NotEqual => op.holds(self.low, other.high) || op.holds(self.high, other.low),
         }
     }
 }
@@ -78,8 +79,8 @@ struct Absent {
 }
 
 impl Absent {
-    fn of(criterion: &Criterion, input: &Input<'_>) -> Self {
-        let selector = &criterion.selector;
+    fn of(reading: &Reading, input: &Input<'_>) -> Self {
+        let selector = &reading.selector;
         let of_a_site = selector.without("site") != *selector;
         let mut absent = Self::default();
         for entry in input.ledger {
@@ -119,26 +120,26 @@ impl Absent {
     }
 }
 
-/// What the value of a threshold could have been.
-pub(super) fn of(criterion: &Criterion, input: &Input<'_>, value: f64) -> Reach {
-    let metric = criterion.metric.metric();
-    let absent = Absent::of(criterion, input);
+/// What the value of a reading could have been.
+pub(super) fn of(reading: &Reading, sample: &Sample, input: &Input<'_>, value: f64) -> Reach {
+    let metric = reading.metric.metric();
+    let absent = Absent::of(reading, input);
     if metric.is_of_agent() || absent.is_nothing() {
         return Reach::only(value);
     }
-    match (metric.kind, criterion.agg) {
+    match (metric.kind, reading.agg) {
         // Had nobody been lost, there would be fewer of these.
-        _ if shrinks(criterion.metric) => Reach::up_to(value),
-        (Kind::Counter, Agg::Rate) => rate(criterion, input, absent, value),
+        _ if shrinks(reading.metric) => Reach::up_to(value),
+        (Kind::Counter, Agg::Rate) => rate(reading, sample, input, absent, value),
         (Kind::Counter, Agg::Count | Agg::Sum) => {
-            let more = absent.more(criterion.metric);
+            let more = absent.more(reading.metric);
             Reach {
                 low: value,
                 high: more.map_or(f64::INFINITY, |more| value + to_f64(more)),
             }
         }
         (Kind::Trend, Agg::Min) => Reach::up_to(value),
-        (Kind::Trend, Agg::Mean | Agg::Percentile(_)) => thinned(criterion, input, absent),
+        (Kind::Trend, Agg::Mean | Agg::Percentile(_)) => thinned(reading, sample, input, absent),
         (Kind::Counter | Kind::Gauge | Kind::Trend, _) => Reach::at_least(value),
     }
 }
@@ -147,11 +148,14 @@ fn shrinks(metric: MetricId) -> bool {
     matches!(metric, MetricId::SessionsLost | MetricId::SessionsUnstarted)
 }
 
-fn rate(criterion: &Criterion, input: &Input<'_>, absent: Absent, value: f64) -> Reach {
-    let (Some(of), Some(base)) = (
-        criterion.metric.metric().rate_base,
-        threshold::rate_base(criterion, input),
-    ) else {
+fn rate(
+    reading: &Reading,
+    sample: &Sample,
+    input: &Input<'_>,
+    absent: Absent,
+    value: f64,
+) -> Reach {
+    let (Some(of), Some(base)) = (reading.metric.metric().rate_base, sample.base) else {
         return Reach::only(value);
     };
     let bounded = Absent {
@@ -159,13 +163,10 @@ fn rate(criterion: &Criterion, input: &Input<'_>, absent: Absent, value: f64) ->
         ..absent
     };
     let (more, more_base) = match of {
-        RateBase::Started => (
-            bounded.more(criterion.metric).unwrap_or(0),
-            absent.unstarted,
-        ),
-        RateBase::Planned => (bounded.more(criterion.metric).unwrap_or(0), 0),
+        RateBase::Started => (bounded.more(reading.metric).unwrap_or(0), absent.unstarted),
+        RateBase::Planned => (bounded.more(reading.metric).unwrap_or(0), 0),
         RateBase::StageRuns | RateBase::Rows => {
-            let more = imagined(base, &criterion.selector, input, absent);
+            let more = imagined(base, &reading.selector, input, absent);
             (more, more)
         }
     };
@@ -179,25 +180,25 @@ fn rate(criterion: &Criterion, input: &Input<'_>, absent: Absent, value: f64) ->
 }
 
 /// Of measured values together with imagined ones, all below or all above them.
-fn thinned(criterion: &Criterion, input: &Input<'_>, absent: Absent) -> Reach {
-    let trend = threshold::trend_of(criterion, input);
-    let extra = to_f64(imagined(trend.count(), &criterion.selector, input, absent));
+fn thinned(reading: &Reading, sample: &Sample, input: &Input<'_>, absent: Absent) -> Reach {
+    let trend = &sample.trend;
+    let extra = to_f64(imagined(trend.count(), &reading.selector, input, absent));
     let count = to_f64(trend.count());
     let seconds = |trend: &Histogram, percent: f64| {
-        threshold::seconds(trend.percentile(percent.clamp(0.0, 100.0)).unwrap_or(0))
+        as_seconds(trend.percentile(percent.clamp(0.0, 100.0)).unwrap_or(0))
     };
-    match criterion.agg {
+    match reading.agg {
         Agg::Percentile(percent) => {
             let rank = percent / 100.0 * (count + extra);
             let low = if rank <= extra {
                 0.0
             } else {
-                seconds(&trend, (rank - extra) / count * 100.0)
+                seconds(trend, (rank - extra) / count * 100.0)
             };
             let high = if rank > count {
                 f64::INFINITY
             } else {
-                seconds(&trend, rank / count * 100.0)
+                seconds(trend, rank / count * 100.0)
             };
             Reach { low, high }
         }

@@ -1,52 +1,162 @@
 //! One threshold against what was measured.
-use super::input::{Criterion, Input, StageFact};
-use super::reach::{self, Reach};
-use crate::aggregate::{Selector, Span, to_f64};
-use crate::report::model::{Sessions, ThresholdOutcome, Unit};
-use testmesh_shared::metric::{self, Histogram, Kind, MetricId, RateBase};
+use super::input::{Criterion, Input, Operand, Reading, StageFact};
+use super::reach::Reach;
+use super::sample::Sample;
+use super::window;
+use crate::aggregate::Selector;
+use crate::report::model::{ThresholdOutcome, Unit};
+use testmesh_shared::metric::{self, Kind, MetricId};
 use testmesh_shared::plan::model::Agg;
 
 /// What came out of one threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Observed {
-    /// The aggregate times its factor; none without data.
+    /// The left side; none without data. Of a sliding threshold, in the worst span.
     pub value: Option<f64>,
-    /// What it could have been, had lost sessions told what they never told.
-    pub reach: Option<Reach>,
-    /// How it compares.
+    /// The right side; none without data.
+    pub limit: Option<f64>,
+    /// How they compare.
     pub outcome: ThresholdOutcome,
-    /// What the value measures.
+    /// It does not hold, but would if lost sessions had told what they never told.
+    pub could_hold: bool,
+    /// What both sides measure.
     pub unit: Unit,
+    /// Where the worst span ends, in seconds of the run.
+    pub until: Option<u32>,
 }
 
 /// Whether a value changes when the generator is too slow: times and rates per second do, counts do not.
 pub fn depends_on_pace(criterion: &Criterion) -> bool {
-    let metric = criterion.metric.metric();
-    criterion.agg == Agg::PerSecond || (metric.kind == Kind::Trend && criterion.agg != Agg::Count)
+    criterion.readings().any(|reading| {
+        let metric = reading.metric.metric();
+        reading.agg == Agg::PerSecond || (metric.kind == Kind::Trend && reading.agg != Agg::Count)
+    })
 }
 
-/// Compares a threshold with what was measured.
-pub fn observe(criterion: &Criterion, input: &Input<'_>) -> Observed {
-    let raw = aggregate(criterion, input);
-    let value = raw.map(|value| value * criterion.factor);
-    let outcome = match value {
-        Some(value) if criterion.op.holds(value, criterion.limit) => ThresholdOutcome::Passed,
-        Some(_) => ThresholdOutcome::Failed,
-        None if could_be_reached(criterion, input) => ThresholdOutcome::NoData,
-        None => ThresholdOutcome::NotReached,
+/// Whether a value changes when the seconds of different agents are not the same: where only some seconds count, and where
+/// they are added up one by one.
+pub fn depends_on_seconds(criterion: &Criterion) -> bool {
+    let one_by_one = |reading: &Reading| {
+        let metric = reading.metric.metric();
+        metric.kind == Kind::Gauge && !metric.is_of_agent()
     };
-    let reach = raw.map(|raw| reach::of(criterion, input, raw).times(criterion.factor));
-    Observed {
-        value,
-        reach,
-        outcome,
-        unit: unit(criterion),
+    let mut readings = criterion.readings();
+    criterion.over.is_some()
+        || readings.any(|reading| reading.selector.parts_time() || one_by_one(reading))
+}
+
+/// Whether anything is missing that a lost agent took along.
+pub(super) fn any_lost(input: &Input<'_>) -> bool {
+    super::ledger::sum(input.ledger).lost > 0 || !input.ending.lost.is_empty()
+}
+
+/// One side of a threshold: what it is, and all that it could have been.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Side {
+    pub(super) value: f64,
+    pub(super) reach: Reach,
+}
+
+impl Side {
+    /// None without data.
+    pub(super) fn of(reading: &Reading, sample: &Sample, input: &Input<'_>) -> Option<Self> {
+        let raw = sample.value(reading)?;
+        let reach = if any_lost(input) {
+            super::reach::of(reading, sample, input, raw)
+        } else {
+            Reach::only(raw)
+        };
+        Some(Self {
+            value: raw * reading.factor,
+            reach: reach.times(reading.factor),
+        })
+    }
+
+    pub(super) fn value(value: f64) -> Self {
+        Self {
+            value,
+            reach: Reach::only(value),
+        }
     }
 }
 
-fn unit(criterion: &Criterion) -> Unit {
-    let metric = criterion.metric.metric();
-    match (criterion.agg, metric.kind, metric.unit) {
+/// Compares a threshold, the one with that number, with what was measured. Of a sliding one, spans are judged whose last
+/// second is `from` or later.
+pub fn observe(number: usize, criterion: &Criterion, from: u32, input: &Input<'_>) -> Observed {
+    let unit = unit(&criterion.left);
+    let judged = match criterion.over {
+        Some(over) => window::worst(number, criterion, over, from, input),
+        None => whole(criterion, input),
+    };
+    judged.map_or_else(
+        |(value, limit)| Observed {
+            value,
+            limit,
+            outcome: without_data(criterion, value, limit, input),
+            could_hold: false,
+            unit,
+            until: None,
+        },
+        |judged| Observed { unit, ..judged },
+    )
+}
+
+/// The values of the sides that have one, if one has none.
+pub(super) type Missing = (Option<f64>, Option<f64>);
+
+fn whole(criterion: &Criterion, input: &Input<'_>) -> Result<Observed, Missing> {
+    let side = |reading: &Reading| Side::of(reading, &Sample::of_run(reading, input), input);
+    let left = side(&criterion.left);
+    let right = match &criterion.right {
+        Operand::Value(value) => Some(Side::value(*value)),
+        Operand::Reading(reading) => side(reading),
+    };
+    match (left, right) {
+        (Some(left), Some(right)) => Ok(compared(criterion, left, right)),
+        (left, right) => Err((left.map(|one| one.value), right.map(|one| one.value))),
+    }
+}
+
+pub(super) fn compared(criterion: &Criterion, left: Side, right: Side) -> Observed {
+    let op = criterion.op;
+    let holds = op.holds(left.value, right.value);
+    Observed {
+        value: Some(left.value),
+        limit: Some(right.value),
+        outcome: if holds {
+            ThresholdOutcome::Passed
+        } else {
+            ThresholdOutcome::Failed
+        },
+        could_hold: !holds && left.reach.could_hold(op, right.reach),
+        unit: Unit::Count,
+        until: None,
+    }
+}
+
+/// A side without data decides: if some session came far enough to measure it, that is a lack.
+fn without_data(
+    criterion: &Criterion,
+    value: Option<f64>,
+    limit: Option<f64>,
+    input: &Input<'_>,
+) -> ThresholdOutcome {
+    let left = (value.is_none()).then_some(&criterion.left);
+    let right = match &criterion.right {
+        Operand::Reading(reading) if limit.is_none() => Some(reading),
+        Operand::Reading(_) | Operand::Value(_) => None,
+    };
+    let mut missing = left.into_iter().chain(right);
+    if missing.any(|reading| could_be_reached(reading, input)) {
+        ThresholdOutcome::NoData
+    } else {
+        ThresholdOutcome::NotReached
+    }
+}
+
+fn unit(reading: &Reading) -> Unit {
+    let metric = reading.metric.metric();
+    match (reading.agg, metric.kind, metric.unit) {
         (Agg::PerSecond, ..) => Unit::PerSecond,
         (Agg::Rate, ..) | (_, _, metric::Unit::Share) => Unit::Ratio,
         (_, _, metric::Unit::Bytes) => Unit::Bytes,
@@ -55,198 +165,8 @@ fn unit(criterion: &Criterion) -> Unit {
     }
 }
 
-fn aggregate(criterion: &Criterion, input: &Input<'_>) -> Option<f64> {
-    match criterion.metric.metric().kind {
-        Kind::Counter => counter(criterion, input),
-        Kind::Trend => trend(criterion, input),
-        Kind::Gauge => gauge(criterion, input),
-    }
-}
-
-fn counter(criterion: &Criterion, input: &Input<'_>) -> Option<f64> {
-    if !has_run(criterion, input) {
-        return None;
-    }
-    let count = counted(criterion.metric, &criterion.selector, input);
-    match criterion.agg {
-        Agg::Rate => {
-            let base = rate_base(criterion, input)?;
-            Some(to_f64(count) / to_f64(base))
-        }
-        Agg::PerSecond => per_second(count, criterion, input),
-        _ => Some(to_f64(count)),
-    }
-}
-
-/// The value of a counter. Those of the ledger come from the ledger: `planned`, `unstarted` and `lost` are known there only.
-fn counted(metric: MetricId, selector: &Selector, input: &Input<'_>) -> u64 {
-    let is_ledger = metric.name().starts_with("sessions_") && metric.metric().kind == Kind::Counter;
-    let entries = input
-        .ledger
-        .iter()
-        .filter(|entry| selector.takes_scenario(&entry.scenario));
-    let beyond_scenario = selector.without("scenario");
-    if is_ledger && beyond_scenario == Selector::all() {
-        let number = |sessions: Sessions| match metric {
-            MetricId::SessionsPlanned => sessions.planned,
-            MetricId::SessionsStarted => sessions.started,
-            MetricId::SessionsPassed => sessions.passed,
-            MetricId::SessionsFailed => sessions.failed,
-            MetricId::SessionsDropped => sessions.dropped,
-            MetricId::SessionsUnstarted => sessions.unstarted,
-            MetricId::SessionsInterrupted => sessions.interrupted,
-            MetricId::SessionsLost => sessions.lost,
-            _ => 0,
-        };
-        let numbers = entries.map(|entry| number(entry.sessions));
-        return numbers.fold(0, u64::saturating_add);
-    }
-    // An agent that is lost cannot count what it lost, but its site is known.
-    if metric == MetricId::SessionsLost && beyond_scenario.without("site") == Selector::all() {
-        return entries
-            .flat_map(|entry| &entry.lost_by_site)
-            .filter(|(site, _)| selector.takes_site(site))
-            .fold(0, |sum, (_, lost)| sum.saturating_add(*lost));
-    }
-    // Of the others, sites have no ledger of their own: there the counters of the agents are all that is known.
-    input
-        .totals
-        .counter(metric, selector, selector.span_or(Span::usual(metric)))
-}
-
-/// The measurements that a threshold on a trend selects.
-pub(super) fn trend_of(criterion: &Criterion, input: &Input<'_>) -> Histogram {
-    let span = criterion.selector.span_or(Span::usual(criterion.metric));
-    input
-        .totals
-        .trend(criterion.metric, &criterion.selector, span)
-}
-
-fn trend(criterion: &Criterion, input: &Input<'_>) -> Option<f64> {
-    let trend = trend_of(criterion, input);
-    if criterion.agg == Agg::Count {
-        return has_run(criterion, input).then(|| to_f64(trend.count()));
-    }
-    if trend.is_empty() {
-        // No stall is what every plan hopes for, not a lack of data.
-        let no_stall = criterion.metric == MetricId::StreamStall && has_run(criterion, input);
-        return no_stall.then_some(0.0);
-    }
-    match criterion.agg {
-        Agg::PerSecond => per_second(trend.count(), criterion, input),
-        agg => Some(of_trend(&trend, agg)),
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a run stay far below 2^53 microseconds"
-)]
-fn of_trend(trend: &Histogram, agg: Agg) -> f64 {
-    match agg {
-        Agg::Min => seconds(trend.min_ns().unwrap_or(0)),
-        Agg::Max => seconds(trend.max_ns().unwrap_or(0)),
-        Agg::Sum => trend.sum_ns() as f64 / 1e9,
-        Agg::Mean => trend.mean_ns().unwrap_or(0.0) / 1e9,
-        Agg::Percentile(percent) => seconds(trend.percentile(percent).unwrap_or(0)),
-        Agg::Count | Agg::Rate | Agg::PerSecond => to_f64(trend.count()),
-    }
-}
-
-/// Nanoseconds as seconds.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "durations of a run are far below 2^53 microseconds"
-)]
-pub(super) fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
-}
-
-fn gauge(criterion: &Criterion, input: &Input<'_>) -> Option<f64> {
-    let span = criterion.selector.span_or(Span::usual(criterion.metric));
-    let extremes = input
-        .totals
-        .extremes(criterion.metric, &criterion.selector, span)?;
-    Some(match criterion.agg {
-        Agg::Min => extremes.min,
-        Agg::Max => extremes.max,
-        Agg::Sum => extremes.sum,
-        Agg::Count => to_f64(extremes.count),
-        Agg::Mean | Agg::Rate | Agg::PerSecond | Agg::Percentile(_) => extremes.mean(),
-    })
-}
-
-fn per_second(count: u64, criterion: &Criterion, input: &Input<'_>) -> Option<f64> {
-    let names: Vec<_> = input
-        .ledger
-        .iter()
-        .map(|entry| entry.scenario.as_str())
-        .collect();
-    let selected: Vec<_> = names
-        .into_iter()
-        .filter(|name| criterion.selector.takes_scenario(name))
-        .collect();
-    let span = criterion.selector.span_or(Span::usual(criterion.metric));
-    let judged = input.phases.judged_seconds(&selected, input.duration);
-    let seconds = match span {
-        Span::All => input.duration,
-        Span::Judged => judged,
-        Span::WarmUp => input.duration.saturating_sub(judged),
-    };
-    (!seconds.is_zero()).then(|| to_f64(count) / seconds.as_secs_f64())
-}
-
-/// What `rate` divides by; none if nothing was counted there.
-pub(super) fn rate_base(criterion: &Criterion, input: &Input<'_>) -> Option<u64> {
-    let selector = criterion.selector.without("error");
-    let base = match criterion.metric.metric().rate_base? {
-        RateBase::Planned => counted(MetricId::SessionsPlanned, &selector, input),
-        RateBase::Started => counted(MetricId::SessionsStarted, &selector, input),
-        RateBase::StageRuns => {
-            let span = selector.span_or(Span::usual(criterion.metric));
-            input
-                .totals
-                .trend(MetricId::StageDuration, &selector, span)
-                .count()
-        }
-        RateBase::Rows => {
-            input
-                .totals
-                .counter(MetricId::StreamRows, &selector, selector.span_or(Span::All))
-        }
-    };
-    (base > 0).then_some(base)
-}
-
-/// Whether what a counter counts has run, so that 0 is a measurement.
-fn has_run(criterion: &Criterion, input: &Input<'_>) -> bool {
-    let metric = criterion.metric.metric();
-    if metric.is_of_agent() {
-        return input.totals.has(criterion.metric, &criterion.selector);
-    }
-    let selector = Selector::all();
-    let pick = |selector: Selector, label: &str| match criterion.selector.value(label) {
-        Some(value) => selector.with(label, value),
-        None => selector,
-    };
-    let selector = pick(pick(selector, "scenario"), "site");
-    if metric.allows("stage") {
-        let stage = pick(selector, "stage");
-        return input.totals.has(MetricId::StageDuration, &stage)
-            || input.totals.has(criterion.metric, &stage);
-    }
-    let of_ledger = input
-        .ledger
-        .iter()
-        .filter(|entry| criterion.selector.takes_scenario(&entry.scenario));
-    // A plan whose sessions were all dropped has planned, and nothing started.
-    of_ledger
-        .map(|entry| entry.sessions)
-        .any(|sessions| sessions.started + sessions.dropped > 0)
-}
-
 /// Whether some session came far enough for the threshold to have had data.
-fn could_be_reached(criterion: &Criterion, input: &Input<'_>) -> bool {
+fn could_be_reached(reading: &Reading, input: &Input<'_>) -> bool {
     let passed = |scenario: &str| {
         let mut entries = input
             .ledger
@@ -254,16 +174,16 @@ fn could_be_reached(criterion: &Criterion, input: &Input<'_>) -> bool {
             .filter(|entry| entry.scenario == scenario);
         entries.any(|entry| entry.sessions.passed > 0)
     };
-    let Some(stage) = criterion.selector.value("stage") else {
+    let Some(stage) = reading.selector.value("stage") else {
         let mut entries = input
             .ledger
             .iter()
-            .filter(|entry| criterion.selector.takes_scenario(&entry.scenario));
+            .filter(|entry| reading.selector.takes_scenario(&entry.scenario));
         return entries.any(|entry| entry.sessions.passed > 0);
     };
     let facts = input.rules.stages.iter().filter(|fact| fact.stage == stage);
     facts
-        .filter(|fact| criterion.selector.takes_scenario(&fact.scenario))
+        .filter(|fact| reading.selector.takes_scenario(&fact.scenario))
         .any(|fact| passed(&fact.scenario) || its_turn_came(fact, input))
 }
 

@@ -3,6 +3,7 @@ use super::input::{Input, Process};
 use super::ledger;
 use super::reason::ReasonCode;
 use crate::aggregate::{Selector, Span, to_f64};
+use crate::limits;
 use crate::report::model::Reason;
 use crate::run::{Failure, StopMode};
 use std::time::Duration;
@@ -50,8 +51,13 @@ pub fn reasons(input: &Input<'_>) -> Vec<Reason> {
             "not one session was started".into(),
         ));
     }
-    // A run that saw no session's end has proven nothing, not even that sessions end.
-    if reasons.is_empty() && total.started > 0 && total.passed == 0 && total.failed == 0 {
+    // A run that saw no session's end has proven nothing, not even that sessions end; but one that a threshold ended has.
+    if reasons.is_empty()
+        && input.aborted.is_none()
+        && total.started > 0
+        && total.passed == 0
+        && total.failed == 0
+    {
         let message = format!(
             "{} sessions were started, and not one of them passed or failed",
             total.started
@@ -149,7 +155,7 @@ pub fn saturated(input: &Input<'_>) -> Option<Reason> {
         let lag = input.totals.trend(
             MetricId::ScheduleLag,
             &Selector::all().with("scenario", scenario),
-            Span::Judged,
+            Span::JUDGED,
         );
         let limit = input.rules.schedule_lag_p99;
         if let Some(p99) = p99(&lag).filter(|p99| *p99 > limit) {
@@ -169,7 +175,7 @@ pub fn saturated(input: &Input<'_>) -> Option<Reason> {
         let selector = Selector::all().with("agent", agent);
         let lag = input
             .totals
-            .trend(MetricId::AgentLoopLag, &selector, Span::Judged);
+            .trend(MetricId::AgentLoopLag, &selector, Span::JUDGED);
         if let Some(p99) = p99(&lag).filter(|p99| *p99 > limit) {
             signs.push(format!(
                 "the loop of agent {agent} ran {p99:.1?} late (p99, limit {limit:?})"
@@ -177,7 +183,7 @@ pub fn saturated(input: &Input<'_>) -> Option<Reason> {
         }
         let cpu = input
             .totals
-            .extremes(MetricId::AgentCpu, &selector, Span::Judged);
+            .extremes(MetricId::AgentCpu, &selector, Span::JUDGED);
         let busy =
             cpu.filter(|cpu| input.process == Process::Apart && cpu.mean() > input.rules.agent_cpu);
         if let Some(cpu) = busy {
@@ -188,6 +194,25 @@ pub fn saturated(input: &Input<'_>) -> Option<Reason> {
         }
     }
     (!signs.is_empty()).then(|| reason(ReasonCode::GeneratorSaturated, signs.join("; ")))
+}
+
+/// Whether the clocks of the agents are too uncertain for their seconds to be laid on each other. It matters only if a
+/// threshold depends on which second something belongs to, and with one agent there is nothing to lay on it.
+pub fn clocks(input: &Input<'_>) -> Option<Reason> {
+    if input.process == Process::Shared || input.clocks.len() < 2 {
+        return None;
+    }
+    let clocks = input.clocks.iter().enumerate();
+    let known = clocks.filter_map(|(agent, uncertainty)| Some((agent, (*uncertainty)?)));
+    let (agent, worst) = known.max_by_key(|(_, uncertainty)| *uncertainty)?;
+    let limit = limits::CLOCK_UNCERTAINTY_MAX;
+    (worst > limit).then(|| {
+        let message = format!(
+            "the clock of agent {} is uncertain by {worst:.1?} (limit {limit:?}), so the seconds of agents cannot be compared",
+            name(input, agent)
+        );
+        reason(ReasonCode::ClockUncertain, message)
+    })
 }
 
 fn p99(trend: &Histogram) -> Option<Duration> {

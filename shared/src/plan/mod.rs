@@ -19,6 +19,8 @@ mod context;
 mod integrity;
 mod item;
 mod nearest;
+mod operand;
+mod phases;
 mod read;
 mod reference;
 mod scenario;
@@ -36,9 +38,9 @@ pub use error_kind::ErrorKind;
 pub use form::{DriverForm, DriverStage};
 pub use item::{EntryItem, Item};
 pub use model::{
-    Action, Agg, Begin, FieldPath, Integrity, Matcher, OnAgentLoss, OnFailure, Op, Plan, PlanFile,
-    Pool, Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target, Threshold, TimeUnit, Times,
-    TraceRules, Truth, TruthOf, Until, Validity,
+    Action, Agg, Begin, FieldPath, Integrity, Matcher, OnAgentLoss, OnFailure, Op, Operand, Phase,
+    Plan, PlanFile, Pool, Reading, Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target,
+    Threshold, TimeUnit, Times, TraceRules, Truth, TruthOf, Until, Validity,
 };
 pub use nearest::nearest;
 pub use problem::{Colour, Position, Problem, ProblemCode, Span, render};

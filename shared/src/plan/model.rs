@@ -44,6 +44,8 @@ pub struct Plan {
     pub teardown: Vec<Stage>,
     /// `scenarios`, in the plan's order; at least one.
     pub scenarios: Vec<Scenario>,
+    /// `phases`, in the plan's order; at most [`MAX_PHASES`], which may overlap.
+    pub phases: Vec<Phase>,
     /// `thresholds`, with the one that every plan gets on failed sessions.
     pub thresholds: Vec<Threshold>,
     /// `validity`.
@@ -424,28 +426,95 @@ pub enum TruthOf {
     Stream,
 }
 
+/// Named phases of a plan, at most: totals are kept for each set of phases that a second may belong to.
+pub const MAX_PHASES: usize = 16;
+/// Different times at which thresholds begin to judge, at most; each is a phase without a name.
+pub const MAX_AFTERS: usize = 16;
+/// Thresholds over a sliding span, at most: what they judge is kept by the second.
+pub const MAX_SLIDING: usize = 32;
+/// The longest sliding span.
+pub const MAX_OVER: Duration = Duration::from_secs(600);
+
+/// A named span of the run's time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Phase {
+    /// Its name, which is not `warm_up`.
+    pub name: String,
+    /// Where the plan says so.
+    pub position: Position,
+    /// When it begins, since the run's start.
+    pub from: Duration,
+    /// When it is over; later than `from`.
+    pub to: Duration,
+}
+
 /// A pass/fail expression over metrics.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Threshold {
     /// As the plan wrote it, with variables resolved.
     pub text: String,
+    /// What is judged. A value that the plan wrote on the left is on the right here, and `op` is turned round.
+    pub left: Reading,
+    /// The comparison.
+    pub op: Op,
+    /// What it is compared with, in the same unit.
+    pub right: Operand,
+    /// The run ends as soon as it is broken.
+    pub aborts: bool,
+    /// Only seconds from this time of the run on are judged.
+    pub after: Duration,
+    /// Every span of this length is judged by itself; whole seconds, at most [`MAX_OVER`].
+    pub over: Option<Duration>,
+    /// Where the plan says so; `None` for the threshold that every plan gets.
+    pub position: Option<Position>,
+}
+
+impl Threshold {
+    /// The readings of both sides, the left one first.
+    pub fn readings(&self) -> impl Iterator<Item = &Reading> {
+        let right = match &self.right {
+            Operand::Reading(reading) => Some(reading),
+            Operand::Value { .. } => None,
+        };
+        std::iter::once(&self.left).chain(right)
+    }
+}
+
+/// The right side of a threshold.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operand {
+    /// A value.
+    Value {
+        /// In the base unit of the left side: seconds, bytes, a ratio, or a number.
+        value: f64,
+        /// As the plan wrote it.
+        text: String,
+    },
+    /// Another metric, or the same one elsewhere.
+    Reading(Reading),
+}
+
+/// A metric's samples as one number: `[k *] AGG(METRIC{…})`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Reading {
+    /// The aggregate is multiplied by this; 1 unless written.
+    pub factor: f64,
     /// How the metric's samples become one number.
     pub agg: Agg,
     /// A name of `metric::table`.
     pub metric: String,
-    /// Which series count.
+    /// Which series and seconds count; all must match.
     pub matchers: Vec<Matcher>,
-    /// The aggregate is multiplied by this before it is compared; 1 unless written.
-    pub factor: f64,
-    /// The comparison.
-    pub op: Op,
-    /// In the metric's base unit: seconds, bytes, a ratio, or a number.
-    pub limit: f64,
-    /// The limit as the plan wrote it.
-    pub limit_text: String,
-    /// Where the plan says so; `None` for the threshold that every plan gets.
-    pub position: Option<Position>,
+}
+
+impl fmt::Display for Reading {
+    /// As a plan writes it, without factor and matchers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}({})`", self.agg, self.metric)
+    }
 }
 
 /// Selects series by one label.
@@ -481,6 +550,21 @@ pub enum Agg {
     Percentile(f64),
 }
 
+impl fmt::Display for Agg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count => f.write_str("count"),
+            Self::Sum => f.write_str("sum"),
+            Self::Rate => f.write_str("rate"),
+            Self::PerSecond => f.write_str("per_second"),
+            Self::Min => f.write_str("min"),
+            Self::Max => f.write_str("max"),
+            Self::Mean => f.write_str("mean"),
+            Self::Percentile(percent) => write!(f, "p{percent}"),
+        }
+    }
+}
+
 /// A comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
@@ -513,6 +597,19 @@ impl Op {
             Self::GreaterOrEqual => left >= right,
             Self::Equal => left == right,
             Self::NotEqual => left != right,
+        }
+    }
+
+    /// The same comparison with its sides exchanged.
+    #[must_use]
+    pub const fn mirrored(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            Self::Equal => Self::Equal,
+            Self::NotEqual => Self::NotEqual,
         }
     }
 

@@ -17,7 +17,7 @@ use super::threshold::{self, Known};
 use super::vars::{self, VarOverrides, is_identifier};
 use super::walk::walk;
 use super::yaml::{self, Node};
-use super::{scenario, target};
+use super::{phases, scenario, target};
 use crate::digest::Hasher;
 
 /// A plan's text and what belongs to it.
@@ -197,6 +197,7 @@ fn read_plan(item: Item<'_>, source: Source<'_>) -> Option<Plan> {
         setup,
         teardown,
         scenarios,
+        phases: phases::read(item.key("phases")),
         thresholds,
         validity: validity(item.key("validity")),
         trace: trace(item.key("trace")),
@@ -324,5 +325,6 @@ fn known_names(item: Item<'_>, stages: StageNames) -> Known {
             .flatten()
             .map(|site| site.key.to_owned())
             .collect(),
+        phases: phases::names(item.key("phases")),
     }
 }

@@ -64,7 +64,7 @@ pub static PLAN: Keys = Keys {
         Key::new(
             "thresholds",
             Form::List(&Form::Either(&[Form::Text, Form::Object(&THRESHOLD)])),
-            "Pass/fail expressions over metrics: `p95(stage_duration{stage=\"login\"}) < 500ms`. A plan without one on failed sessions gets `count(sessions_failed) == 0`.",
+            "Pass/fail expressions over metrics, `OPERAND OP OPERAND`: `p95(stage_duration{stage=\"login\"}) < 500ms`, `p95(stage_duration{phase=\"late\"}) < 1.5 * p95(stage_duration{phase=\"early\"})`. An operand is a value or `[k *] AGG(METRIC{label=\"v\",label!=\"v\"})`, with AGG one of `count`, `sum`, `rate`, `per_second`, `min`, `max`, `mean` and percentiles `p50` to `p99.9`. A plan without one on failed sessions gets `count(sessions_failed) == 0`.",
         ),
         Key::new(
             "validity",
@@ -86,10 +86,9 @@ pub static PLAN: Keys = Keys {
         .default("inconclusive"),
         Key::new(
             "phases",
-            Form::Map(&Form::Value),
-            "Named spans of the run's time.",
-        )
-        .not_yet(),
+            Form::Map(&Form::Object(&PHASE)),
+            "Named spans of the run's time, which may overlap. A threshold reads one with `{phase=\"NAME\"}`, and all the rest with `{phase!=\"NAME\"}`.",
+        ),
         Key::new(
             "faults",
             Form::Map(&Form::Value),
@@ -336,15 +335,44 @@ static AGREE: Keys = Keys {
     ],
 };
 
+static PHASE: Keys = Keys {
+    name: "phase",
+    doc: "A named span of the run's time. Measurements are kept by the second; a second that lies partly in a phase belongs to it.",
+    groups: &[],
+    keys: &[
+        Key::new(
+            "from",
+            Form::Duration,
+            "When it begins, since the run's start.",
+        )
+        .required(),
+        Key::new("to", Form::Duration, "When it is over.").required(),
+    ],
+};
+
 static THRESHOLD: Keys = Keys {
     name: "threshold",
     doc: "The long form of a threshold.",
     groups: &[],
     keys: &[
         Key::new("expr", Form::Text, "The threshold.").required(),
-        Key::new("abort", Form::Bool, "Ends the run when it is broken.").not_yet(),
-        Key::new("after", Form::Duration, "Judged only from this time on.").not_yet(),
-        Key::new("over", Form::Duration, "Judged over a sliding span.").not_yet(),
+        Key::new(
+            "abort",
+            Form::Bool,
+            "Ends the run as soon as it is broken, and nothing makes its value doubtful: no session starts any more, those in flight have their graceful stop, and the run has failed.",
+        )
+        .default("false"),
+        Key::new(
+            "after",
+            Form::Duration,
+            "Judges only seconds of the run from this time on, and does not abort before.",
+        )
+        .default("0s"),
+        Key::new(
+            "over",
+            Form::Duration,
+            "Judges every span of this length by itself, each second anew; broken if any full one breaks it. Whole seconds, at most 10 minutes.",
+        ),
     ],
 };
 

@@ -1,11 +1,12 @@
-//! Thresholds: `p95(stage_duration{stage="login"}) < 500ms`.
+//! Thresholds: `p95(stage_duration{stage="login"}) < 500ms`, and their long form.
+
+use std::time::Duration;
 
 use super::item::Item;
-use super::model::{Agg, Matcher, Op, Threshold};
-use super::nearest::nearest;
+use super::model::{Agg, MAX_AFTERS, MAX_OVER, MAX_SLIDING, Op, Operand, Reading, Threshold};
+use super::operand::{self, Side, Wrong, wrong};
 use super::problem::{Position, ProblemCode};
-use super::quantity;
-use crate::metric::table::{Kind, METRICS, Metric, MetricId, Unit};
+use crate::metric::table::{Kind, Metric, MetricId, RateBase};
 
 const OPS: [(&str, Op); 6] = [
     ("<=", Op::LessOrEqual),
@@ -22,6 +23,7 @@ pub(super) struct Known {
     pub(super) scenarios: Vec<String>,
     pub(super) stages: Vec<String>,
     pub(super) sites: Vec<String>,
+    pub(super) phases: Vec<String>,
 }
 
 /// Reads `thresholds`, and adds the one that every plan gets.
@@ -31,78 +33,236 @@ pub(super) fn read(list: Option<Item<'_>>, known: &Known) -> Vec<Threshold> {
         .into_iter()
         .filter_map(|item| one(item, known))
         .collect();
+    if let Some(list) = list {
+        check_numbers(list, &thresholds);
+    }
+    let of_failed = |reading: &Reading| reading.metric == "sessions_failed";
     if !thresholds
         .iter()
-        .any(|threshold| threshold.metric == "sessions_failed")
+        .any(|threshold| threshold.readings().any(of_failed))
     {
         thresholds.push(Threshold {
             text: "count(sessions_failed) == 0".to_owned(),
-            agg: Agg::Count,
-            metric: "sessions_failed".to_owned(),
-            matchers: Vec::new(),
-            factor: 1.0,
+            left: Reading {
+                factor: 1.0,
+                agg: Agg::Count,
+                metric: "sessions_failed".to_owned(),
+                matchers: Vec::new(),
+            },
             op: Op::Equal,
-            limit: 0.0,
-            limit_text: "0".to_owned(),
+            right: Operand::Value {
+                value: 0.0,
+                text: "0".to_owned(),
+            },
+            aborts: false,
+            after: Duration::ZERO,
+            over: None,
             position: None,
         });
     }
     thresholds
 }
 
-fn one(item: Item<'_>, known: &Known) -> Option<Threshold> {
-    let item = if item.is_map() {
-        item.key("expr")?
-    } else {
-        item
-    };
-    let text = item.text()?;
-    match parse(text.trim(), item.position(), known) {
-        Ok(threshold) => Some(threshold),
-        Err((code, message, hint)) => {
-            item.problem(code, message, hint);
-            None
-        }
+/// What is kept for late and sliding thresholds is bounded by their number.
+fn check_numbers(list: Item<'_>, thresholds: &[Threshold]) {
+    let sliding = thresholds.iter().filter(|one| one.over.is_some()).count();
+    if sliding > MAX_SLIDING {
+        list.problem(
+            ProblemCode::Threshold,
+            format!("{sliding} thresholds have `over`, and at most {MAX_SLIDING} may"),
+            "judge some of them over the whole run",
+        );
+    }
+    let mut afters: Vec<_> = thresholds.iter().map(|one| one.after).collect();
+    afters.retain(|after| !after.is_zero());
+    afters.sort_unstable();
+    afters.dedup();
+    if afters.len() > MAX_AFTERS {
+        list.problem(
+            ProblemCode::Threshold,
+            format!(
+                "thresholds start at {} different times, and at most {MAX_AFTERS} may be",
+                afters.len()
+            ),
+            "let some of them start together",
+        );
     }
 }
 
-type Wrong = (ProblemCode, String, String);
+fn one(item: Item<'_>, known: &Known) -> Option<Threshold> {
+    let (expr, long) = if item.is_map() {
+        (item.key("expr")?, Some(item))
+    } else {
+        (item, None)
+    };
+    let text = expr.text()?;
+    let mut threshold = match parse(text.trim(), expr.position(), known) {
+        Ok(threshold) => threshold,
+        Err((code, message, hint)) => {
+            expr.problem(code, message, hint);
+            return None;
+        }
+    };
+    if let Some(long) = long {
+        read_long(long, &mut threshold);
+    }
+    Some(threshold)
+}
 
-fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Wrong {
-    (ProblemCode::Threshold, message.into(), hint.into())
+fn read_long(item: Item<'_>, threshold: &mut Threshold) {
+    if let Some(after) = item.key("after")
+        && let Some(time) = after.duration()
+    {
+        threshold.after = time;
+        check_part(after, threshold);
+    }
+    if let Some(over) = item.key("over")
+        && let Some(span) = over.duration()
+    {
+        let seconds = span.subsec_nanos() == 0 && !span.is_zero();
+        if !seconds || span > MAX_OVER {
+            over.problem(
+                ProblemCode::BadValue,
+                "a sliding span has 1 second to 10 minutes, in whole seconds",
+                "write it like `over: 10s`; measurements are kept by the second",
+            );
+        }
+        threshold.over = Some(span);
+        check_part(over, threshold);
+    }
+    if let Some(abort) = item.key("abort") {
+        threshold.aborts = abort.bool() == Some(true);
+        check_abort(abort, threshold);
+    }
+}
+
+/// Numbers of the ledger that are known for whole scenarios only cannot be asked for a part of the run.
+fn check_part(item: Item<'_>, threshold: &Threshold) {
+    let whole = |reading: &Reading| {
+        let metric = crate::metric::by_name(&reading.metric);
+        metric.is_some_and(|metric| {
+            let of_planned =
+                reading.agg == Agg::Rate && metric.rate_base == Some(RateBase::Planned);
+            let of_ledger = matches!(
+                metric.id,
+                MetricId::SessionsPlanned | MetricId::SessionsUnstarted | MetricId::SessionsLost
+            );
+            of_planned || of_ledger
+        })
+    };
+    if let Some(reading) = threshold.readings().find(|reading| whole(reading)) {
+        item.problem(
+            ProblemCode::Threshold,
+            format!("{reading} is known for the whole run only"),
+            "judge it over the whole run, or count `sessions_started` or `sessions_failed`",
+        );
+    }
+}
+
+/// What is judged while the run goes on must not look broken only because the run is young: what grows is below its final
+/// value at first, and what is told when a session or stage ends lacks those under way.
+fn check_abort(item: Item<'_>, threshold: &Threshold) {
+    if !threshold.aborts {
+        return;
+    }
+    let zero = matches!(threshold.right, Operand::Value { value, .. } if value == 0.0);
+    let turned = threshold.left.factor < 0.0;
+    let needs_more = match threshold.op {
+        Op::Greater | Op::GreaterOrEqual => !turned,
+        Op::Less | Op::LessOrEqual => turned,
+        Op::Equal => !zero,
+        Op::NotEqual => zero,
+    };
+    let needs_less = matches!(threshold.op, Op::Less | Op::LessOrEqual) != turned;
+    let whole = threshold.over.is_none();
+    let young = |reading: &Reading| {
+        let Some(metric) = crate::metric::by_name(&reading.metric) else {
+            return false;
+        };
+        match reading.agg {
+            _ if metric.id == MetricId::SessionsUnstarted => true,
+            Agg::Count | Agg::Sum | Agg::PerSecond | Agg::Rate if needs_more => {
+                !told_at_once(metric) || (whole && matches!(reading.agg, Agg::Count | Agg::Sum))
+            }
+            Agg::Max => whole && needs_more,
+            Agg::Min => whole && needs_less,
+            _ => false,
+        }
+    };
+    if let Some(reading) = threshold.readings().find(|reading| young(reading)) {
+        item.problem(
+            ProblemCode::Threshold,
+            format!("{reading} only comes to its value later, so this would end a good run"),
+            "leave `abort` out, or abort on what must not become too great",
+        );
+    }
+}
+
+/// Whether a metric is told in the second that it belongs to, and not when a session or stage has ended.
+fn told_at_once(metric: &Metric) -> bool {
+    metric.kind == Kind::Gauge
+        || matches!(
+            metric.id,
+            MetricId::SessionsStarted
+                | MetricId::SessionsDropped
+                | MetricId::StreamMessages
+                | MetricId::StreamRows
+                | MetricId::StreamBytes
+                | MetricId::StreamGap
+                | MetricId::StreamLatency
+        )
 }
 
 fn parse(text: &str, position: Position, known: &Known) -> Result<Threshold, Wrong> {
     let (at, (sign, op)) = find_op(text).ok_or_else(|| {
         let hint = "write it like `p95(stage_duration{stage=\"login\"}) < 500ms`";
-        wrong("a threshold compares a metric with a value", hint)
+        wrong(
+            "a threshold compares a metric with a value or another metric",
+            hint,
+        )
     })?;
     let (left, right) = (text[..at].trim(), text[at + sign.len()..].trim());
-    if right.contains('(') {
-        let message = "this build does not compare two metrics yet";
-        return Err((
-            ProblemCode::NotYet,
-            message.to_owned(),
-            "compare with a value".to_owned(),
-        ));
-    }
-    let operand = parse_operand(left)?;
-    let metric = find_metric(&operand.metric)?;
-    check_agg(operand.agg, &operand.agg_text, metric)?;
-    check_matchers(&operand.matchers, metric, known)?;
-    check_ledger(&operand, metric)?;
-    let limit = limit(right, operand.agg, metric)?;
+    // A value on the left is the same threshold, turned round.
+    let turned = !left.contains('(') && right.contains('(');
+    let (first, op, second) = if turned {
+        (right, op.mirrored(), left)
+    } else {
+        (left, op, right)
+    };
+    let first = operand::side(first, known)?;
+    let (left, right) = if second.contains('(') {
+        let second = operand::side(second, known)?;
+        check_units(&first, &second)?;
+        (first.reading, Operand::Reading(second.reading))
+    } else {
+        let value = operand::value(second, first.reading.agg, first.metric)?;
+        let text = second.to_owned();
+        (first.reading, Operand::Value { value, text })
+    };
     Ok(Threshold {
         text: text.to_owned(),
-        agg: operand.agg,
-        metric: metric.name.to_owned(),
-        matchers: operand.matchers,
-        factor: operand.factor,
+        left,
         op,
-        limit,
-        limit_text: right.to_owned(),
+        right,
+        aborts: false,
+        after: Duration::ZERO,
+        over: None,
         position: Some(position),
     })
+}
+
+fn check_units(left: &Side, right: &Side) -> Result<(), Wrong> {
+    let (one, other) = (left.measure(), right.measure());
+    if one == other {
+        return Ok(());
+    }
+    Err(wrong(
+        format!(
+            "{} is {one}, and {} is {other}",
+            left.reading, right.reading
+        ),
+        "compare what has the same unit",
+    ))
 }
 
 /// The comparison outside of quotes and braces.
@@ -123,308 +283,4 @@ fn find_op(text: &str) -> Option<(usize, (&'static str, Op))> {
         }
     }
     None
-}
-
-struct Operand {
-    factor: f64,
-    agg: Agg,
-    agg_text: String,
-    metric: String,
-    matchers: Vec<Matcher>,
-}
-
-fn parse_operand(text: &str) -> Result<Operand, Wrong> {
-    let shape = || {
-        wrong(
-            format!("`{text}` is not an aggregate of a metric"),
-            "write it like `count(sessions_failed)`",
-        )
-    };
-    let open = text.find('(').ok_or_else(shape)?;
-    let inner = text[open + 1..].strip_suffix(')').ok_or_else(shape)?;
-    let (factor, agg_text) = match text[..open].split_once('*') {
-        Some((factor, agg)) => {
-            let factor: f64 = factor.trim().parse().map_err(|_| shape())?;
-            (factor, agg.trim())
-        }
-        None => (1.0, text[..open].trim()),
-    };
-    if !factor.is_finite() {
-        return Err(shape());
-    }
-    let (metric, matchers) = match inner.split_once('{') {
-        Some((metric, rest)) => {
-            let matchers = rest.trim_end().strip_suffix('}').ok_or_else(shape)?;
-            (metric.trim(), parse_matchers(matchers)?)
-        }
-        None => (inner.trim(), Vec::new()),
-    };
-    Ok(Operand {
-        factor,
-        agg: parse_agg(agg_text)?,
-        agg_text: agg_text.to_owned(),
-        metric: metric.to_owned(),
-        matchers,
-    })
-}
-
-fn parse_agg(text: &str) -> Result<Agg, Wrong> {
-    const WORDS: [&str; 8] = [
-        "count",
-        "sum",
-        "rate",
-        "per_second",
-        "min",
-        "max",
-        "mean",
-        "p95",
-    ];
-    let percentile = || {
-        let digits = text.strip_prefix('p')?;
-        let number: f64 = digits
-            .parse()
-            .ok()
-            .filter(|number| *number > 0.0 && *number <= 100.0)?;
-        digits
-            .starts_with(|c: char| c.is_ascii_digit())
-            .then_some(Agg::Percentile(number))
-    };
-    match text {
-        "count" => Ok(Agg::Count),
-        "sum" => Ok(Agg::Sum),
-        "rate" => Ok(Agg::Rate),
-        "per_second" => Ok(Agg::PerSecond),
-        "min" => Ok(Agg::Min),
-        "max" => Ok(Agg::Max),
-        "mean" => Ok(Agg::Mean),
-        _ => percentile().ok_or_else(|| {
-            let hint = match text {
-                "avg" | "average" => "did you mean `mean`?".to_owned(),
-                "median" | "med" => "did you mean `p50`?".to_owned(),
-                _ => nearest(text, WORDS).map_or_else(
-                    || format!("there are {}, and any other percentile", WORDS.join(", ")),
-                    |near| format!("did you mean `{near}`?"),
-                ),
-            };
-            wrong(format!("there is no aggregate `{text}`"), hint)
-        }),
-    }
-}
-
-fn parse_matchers(text: &str) -> Result<Vec<Matcher>, Wrong> {
-    let mut matchers = Vec::new();
-    let mut rest = text.trim();
-    while !rest.is_empty() {
-        let shape = || {
-            wrong(
-                format!("`{text}` selects no series"),
-                "write it like `{stage=\"login\", site!=\"haifa\"}`",
-            )
-        };
-        let label_end = rest.find(['=', '!']).ok_or_else(shape)?;
-        let label = rest[..label_end].trim();
-        let (equal, value) = match rest[label_end..].strip_prefix("!=") {
-            Some(value) => (false, value),
-            None => (true, rest[label_end..].strip_prefix('=').ok_or_else(shape)?),
-        };
-        let value = value.trim_start().strip_prefix('"').ok_or_else(shape)?;
-        let end = value.find('"').ok_or_else(shape)?;
-        matchers.push(Matcher {
-            label: label.to_owned(),
-            equal,
-            value: value[..end].to_owned(),
-        });
-        rest = value[end + 1..].trim_start();
-        rest = match rest.strip_prefix(',') {
-            Some(more) => more.trim_start(),
-            None if rest.is_empty() => rest,
-            None => return Err(shape()),
-        };
-    }
-    Ok(matchers)
-}
-
-fn find_metric(name: &str) -> Result<&'static Metric, Wrong> {
-    METRICS
-        .iter()
-        .find(|metric| metric.name == name)
-        .ok_or_else(|| {
-            let names = METRICS.iter().map(|metric| metric.name);
-            let hint = nearest(name, names).map_or_else(
-                || "`docs/metrics.md` lists all metrics".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            wrong(format!("there is no metric `{name}`"), hint)
-        })
-}
-
-fn check_agg(agg: Agg, text: &str, metric: &Metric) -> Result<(), Wrong> {
-    let (kind, fits, hint) = match metric.kind {
-        Kind::Counter => {
-            let fits = matches!(agg, Agg::Count | Agg::Sum | Agg::PerSecond | Agg::Rate);
-            (
-                "a counter",
-                fits,
-                "counters have `count`, `rate` and `per_second`",
-            )
-        }
-        Kind::Gauge => {
-            let fits = matches!(agg, Agg::Min | Agg::Max | Agg::Mean);
-            ("a gauge", fits, "gauges have `min`, `max` and `mean`")
-        }
-        Kind::Trend => {
-            let fits = !matches!(agg, Agg::Rate);
-            (
-                "a trend",
-                fits,
-                "trends have `count`, `min`, `max`, `mean` and percentiles like `p95`",
-            )
-        }
-    };
-    if !fits {
-        return Err(wrong(
-            format!("`{}` is {kind}, which has no `{text}`", metric.name),
-            hint,
-        ));
-    }
-    if agg == Agg::Rate && metric.rate_base.is_none() {
-        let hint = "use `count` or `per_second`";
-        return Err(wrong(
-            format!("`rate({})` has nothing to divide by", metric.name),
-            hint,
-        ));
-    }
-    Ok(())
-}
-
-fn check_matchers(matchers: &[Matcher], metric: &Metric, known: &Known) -> Result<(), Wrong> {
-    for Matcher { label, value, .. } in matchers {
-        let labels = ["scenario", "site", "phase"]
-            .iter()
-            .chain(metric.labels)
-            .copied();
-        if !labels.clone().any(|known| known == label) {
-            let hint = nearest(label, labels.clone()).map_or_else(
-                || format!("it has {}", labels.collect::<Vec<_>>().join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
-            return Err(wrong(
-                format!("`{}` has no label `{label}`", metric.name),
-                hint,
-            ));
-        }
-        let values: Vec<&str> = match label.as_str() {
-            "scenario" if !known.scenarios.is_empty() => known
-                .scenarios
-                .iter()
-                .map(String::as_str)
-                .chain(["setup", "teardown"])
-                .collect(),
-            "stage" if !known.stages.is_empty() => {
-                known.stages.iter().map(String::as_str).collect()
-            }
-            "site" if !known.sites.is_empty() => known.sites.iter().map(String::as_str).collect(),
-            "phase" => vec!["warm_up"],
-            "error" => crate::ErrorKind::ALL
-                .iter()
-                .map(|kind| kind.as_str())
-                .collect(),
-            _ => continue,
-        };
-        if !values.contains(&value.as_str()) {
-            let hint = nearest(value, values.iter().copied()).map_or_else(
-                || format!("there are {}", values.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
-            return Err((
-                ProblemCode::UnknownName,
-                format!("there is no {label} `{value}`"),
-                hint,
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Some numbers of the ledger are known for whole scenarios only: of a session that never began nobody can say at which
-/// site or in which phase it would have.
-fn check_ledger(operand: &Operand, metric: &Metric) -> Result<(), Wrong> {
-    let of_planned =
-        operand.agg == Agg::Rate && metric.rate_base == Some(crate::metric::RateBase::Planned);
-    let (unknown, what): (&[&str], _) = match metric.id {
-        MetricId::SessionsPlanned | MetricId::SessionsUnstarted => {
-            (&["site", "phase"], format!("`{}` is known", metric.name))
-        }
-        MetricId::SessionsLost => (&["phase"], format!("`{}` is known", metric.name)),
-        _ if of_planned => (
-            &["site", "phase"],
-            format!("`rate({})` divides by sessions_planned, known", metric.name),
-        ),
-        _ => return Ok(()),
-    };
-    let matchers = &operand.matchers;
-    match matchers
-        .iter()
-        .find(|matcher| unknown.contains(&matcher.label.as_str()))
-    {
-        None => Ok(()),
-        Some(Matcher { label, .. }) => Err(wrong(
-            format!("{what} for whole scenarios only, not by `{label}`"),
-            format!("leave `{label}` out, or count `sessions_started` or `sessions_failed`"),
-        )),
-    }
-}
-
-/// The limit in the unit that the aggregate is in.
-fn limit(text: &str, agg: Agg, metric: &Metric) -> Result<f64, Wrong> {
-    if text.is_empty() {
-        return Err(wrong(
-            "there is no value behind the comparison",
-            "write it like `< 500ms`",
-        ));
-    }
-    let number = || text.parse::<f64>().ok().filter(|value| value.is_finite());
-    let plain = |what: &str| {
-        number().ok_or_else(|| {
-            wrong(
-                format!("`{text}` is not a number"),
-                format!("{what} is a plain number"),
-            )
-        })
-    };
-    match (agg, metric.unit) {
-        (Agg::Rate, _) => quantity::share(text)
-            .map_err(|reason| wrong(format!("`{text}` {reason}"), "a rate is written like `1%`")),
-        (Agg::Count, _) if metric.kind == Kind::Trend => plain("a count"),
-        (Agg::PerSecond, Unit::Seconds) => plain("a number per second"),
-        (_, Unit::Seconds) => {
-            let duration = quantity::duration(text).map(|limit| limit.as_secs_f64());
-            duration.map_err(|reason| {
-                wrong(
-                    format!("`{text}` {reason}"),
-                    "a duration is written like `500ms`",
-                )
-            })
-        }
-        (_, Unit::Bytes) => {
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "limits are far below 2^53 bytes"
-            )]
-            let size = quantity::size(text).map(|limit| limit as f64);
-            size.map_err(|reason| {
-                wrong(
-                    format!("`{text}` {reason}"),
-                    "a size is written like `4MiB`",
-                )
-            })
-        }
-        (_, Unit::Share) => quantity::share(text).map_err(|reason| {
-            wrong(
-                format!("`{text}` {reason}"),
-                "a share is written like `90%`",
-            )
-        }),
-        (_, Unit::Count) => plain("a count"),
-    }
 }

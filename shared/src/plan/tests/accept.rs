@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::fake::{Http, plan, read};
 use crate::load::{Model, Part};
 use crate::plan::expr::Scope;
-use crate::plan::{Action, Agg, Begin, ErrorKind, OnFailure, Op, RetryOn, Times, Truth, TruthOf};
+use crate::plan::{
+    Action, Agg, Begin, ErrorKind, OnFailure, Op, Operand, RetryOn, Times, Truth, TruthOf,
+};
 
 /// The example of the design, without the parts that this build does not run yet.
 pub(super) const LIVE_VIEW: &str = r#"testmesh: v1
@@ -176,7 +178,10 @@ fn the_example_of_the_design_is_read_to_the_letter() {
     let limits: Vec<(Agg, Op, f64)> = plan
         .thresholds
         .iter()
-        .map(|t| (t.agg, t.op, t.limit))
+        .map(|t| match &t.right {
+            Operand::Value { value, .. } => (t.left.agg, t.op, *value),
+            Operand::Reading(_) => panic!("{t:?}"),
+        })
         .collect();
     assert_eq!(
         limits,
@@ -187,6 +192,66 @@ fn the_example_of_the_design_is_read_to_the_letter() {
             (Agg::Count, Op::Equal, 0.0),
         ]
     );
+}
+
+#[test]
+fn thresholds_have_operands_on_both_sides_and_a_long_form() {
+    let text = with_stages("      - { name: login, http: { target: web, get: / } }\n")
+        + "phases: { early: { from: 0s, to: 60s }, late: { from: 30s, to: 1m30s } }\n"
+        + "thresholds:\n"
+        + "  - 500ms > p95(stage_duration{stage=\"login\",phase!=\"early\"})\n"
+        + "  - p99.9(stage_duration{phase=\"late\"}) < 1.5 * p99.9(stage_duration{phase=\"early\"})\n"
+        + "  - { expr: sum(stream_gap) < 10s, abort: true, after: 5s, over: 10s }\n";
+    let (plan, _) = read(&text, &[]).unwrap();
+    let phases = plan.phases.iter();
+    let phases: Vec<_> = phases
+        .map(|phase| {
+            (
+                phase.name.as_str(),
+                phase.from.as_secs(),
+                phase.to.as_secs(),
+            )
+        })
+        .collect();
+    assert_eq!(phases, [("early", 0, 60), ("late", 30, 90)]);
+    let [value, two, long, failed] = plan.thresholds.as_slice() else {
+        panic!("{:?}", plan.thresholds)
+    };
+    // A value on the left is turned round.
+    assert_eq!(
+        (value.op, value.left.metric.as_str()),
+        (Op::Less, "stage_duration")
+    );
+    assert!(matches!(value.right, Operand::Value { value, .. } if value == 0.5));
+    let labels = value.left.matchers.iter();
+    let labels: Vec<_> = labels
+        .map(|matcher| {
+            (
+                matcher.label.as_str(),
+                matcher.equal,
+                matcher.value.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        labels,
+        [("stage", true, "login"), ("phase", false, "early")]
+    );
+    let Operand::Reading(right) = &two.right else {
+        panic!("{two:?}")
+    };
+    assert_eq!((right.factor, right.agg), (1.5, Agg::Percentile(99.9)));
+    assert_eq!(
+        (two.aborts, two.after, two.over),
+        (false, Duration::ZERO, None)
+    );
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        (long.aborts, long.after, long.over),
+        (true, seconds(5), Some(seconds(10)))
+    );
+    assert_eq!(long.left.agg, Agg::Sum);
+    assert_eq!(failed.text, "count(sessions_failed) == 0");
 }
 
 /// A plan with that scenario body, and the rest as small as it can be.

@@ -10,6 +10,92 @@ use super::refuse::{check_all, check_stages};
 use crate::plan::{MAX_PLAN, Problem, refuse_size};
 
 #[test]
+fn long_thresholds_and_phases_that_cannot_be_judged() {
+    let with = |rest: &str| {
+        with_stages("      - { name: login, http: { target: web, get: / } }\n") + rest + "\n"
+    };
+    let of = |long: &str| with(&format!("thresholds:\n  - {long}"));
+    check_all(&[
+        (
+            of("{ expr: count(sessions_failed) == 0, abort: true }"),
+            &[],
+            &[],
+        ),
+        (
+            of("{ expr: per_second(stream_rows) > 5, abort: true, over: 10m }"),
+            &[],
+            &[],
+        ),
+        (
+            of("{ expr: min(streams_open) > 5, abort: true, over: 10s }"),
+            &[],
+            &[],
+        ),
+        (
+            of("{ expr: count(sessions_failed) == 0, over: 500ms }"),
+            &[],
+            &[
+                "14:48: bad_value: a sliding span has 1 second to 10 minutes, in whole seconds (write it like `over: 10s`; measurements are kept by the second)",
+            ],
+        ),
+        (
+            of("{ expr: count(sessions_failed) == 0, over: 11m }"),
+            &[],
+            &[
+                "14:48: bad_value: a sliding span has 1 second to 10 minutes, in whole seconds (write it like `over: 10s`; measurements are kept by the second)",
+            ],
+        ),
+        (
+            of("{ expr: count(sessions_lost) == 0, after: 5s }"),
+            &[],
+            &[
+                "14:47: threshold: `count(sessions_lost)` is known for the whole run only (judge it over the whole run, or count `sessions_started` or `sessions_failed`)",
+            ],
+        ),
+        (
+            of("{ expr: count(stream_rows) > 5, abort: true }"),
+            &[],
+            &[
+                "14:44: threshold: `count(stream_rows)` only comes to its value later, so this would end a good run (leave `abort` out, or abort on what must not become too great)",
+            ],
+        ),
+        (
+            of("{ expr: rate(sessions_passed) > 90%, abort: true, over: 10s }"),
+            &[],
+            &[
+                "14:49: threshold: `rate(sessions_passed)` only comes to its value later, so this would end a good run (leave `abort` out, or abort on what must not become too great)",
+            ],
+        ),
+        (
+            with(
+                "phases: { early: { from: 5s, to: 5s }, warm_up: { from: 0s, to: 1s }, 'a b': { from: 0s, to: 1s } }",
+            ),
+            &[],
+            &[
+                "13:18: conflict: the phase `early` ends before it begins (let `from` be less than `to`)",
+                "13:40: duplicate_name: `warm_up` is the phase of each scenario's own `warm_up` (choose another name)",
+                "13:71: bad_value: `a b` is not a name (names are made of letters, digits, `_`, `-` and `.`, at most 100)",
+            ],
+        ),
+        (
+            with("phases: { early: { from: 5s, until: 5s } }"),
+            &[],
+            &[
+                "13:20: missing_key: `phase` needs the key `to` (When it is over.)",
+                "13:30: unknown_key: `phase` has no key `until` (it has `from`, `to`)",
+            ],
+        ),
+        (
+            with(
+                "phases: { early: { from: 0s, to: 5s } }\nthresholds:\n  - p95(stage_duration{phase=\"erly\"}) < 1s",
+            ),
+            &[],
+            &["15:5: unknown_name: there is no phase `erly` (did you mean `early`?)"],
+        ),
+    ]);
+}
+
+#[test]
 fn thresholds_that_cannot_be_judged() {
     let of = |threshold: &str| {
         with_stages("      - { name: login, http: { target: web, get: / } }\n")
@@ -54,7 +140,7 @@ fn thresholds_that_cannot_be_judged() {
             of("rate(stage_duration) < 1%"),
             &[],
             &[
-                "14:5: threshold: `stage_duration` is a trend, which has no `rate` (trends have `count`, `min`, `max`, `mean` and percentiles like `p95`)",
+                "14:5: threshold: `stage_duration` is a trend, which has no `rate` (trends have `count`, `sum`, `min`, `max`, `mean` and percentiles like `p95`)",
             ],
         ),
         (
@@ -78,16 +164,43 @@ fn thresholds_that_cannot_be_judged() {
                 "14:5: threshold: `streams_open` is a gauge, which has no `count` (gauges have `min`, `max` and `mean`)",
             ],
         ),
+        // Two metrics must measure the same.
         (
             of("p95(stage_duration) < 1.5 * p95(session_duration)"),
             &[],
-            &["14:5: not_yet: this build does not compare two metrics yet (compare with a value)"],
+            &[],
+        ),
+        (
+            of("p95(stage_duration) < count(session_duration)"),
+            &[],
+            &[
+                "14:5: threshold: `p95(stage_duration)` is a duration, and `count(session_duration)` is a number (compare what has the same unit)",
+            ],
+        ),
+        (
+            of("rate(sessions_failed) < per_second(stream_bytes)"),
+            &[],
+            &[
+                "14:5: threshold: `rate(sessions_failed)` is a share, and `per_second(stream_bytes)` is a size per second (compare what has the same unit)",
+            ],
+        ),
+        (
+            of("500ms < 1s"),
+            &[],
+            &[
+                "14:5: threshold: `500ms` is not an aggregate of a metric (write it like `count(sessions_failed)`)",
+            ],
+        ),
+        (
+            of("500ms > count(sessions_failed)"),
+            &[],
+            &["14:5: threshold: `500ms` is not a number (a count is a plain number)"],
         ),
         (
             of("p95(stage_duration)"),
             &[],
             &[
-                "14:5: threshold: a threshold compares a metric with a value (write it like `p95(stage_duration{stage=\"login\"}) < 500ms`)",
+                "14:5: threshold: a threshold compares a metric with a value or another metric (write it like `p95(stage_duration{stage=\"login\"}) < 500ms`)",
             ],
         ),
         (
@@ -108,13 +221,6 @@ fn thresholds_that_cannot_be_judged() {
             of("count(sessions_failed) == "),
             &[],
             &["14:5: threshold: there is no value behind the comparison (write it like `< 500ms`)"],
-        ),
-        (
-            of("{ expr: count(sessions_failed) == 0, abort: true }"),
-            &[],
-            &[
-                "14:42: not_yet: this build knows `abort`, but does not run it yet (remove it, or use a build that runs it)",
-            ],
         ),
         // Values per second of a trend are a number of measurements, like its count.
         (of("per_second(stage_duration) > 1.5"), &[], &[]),
