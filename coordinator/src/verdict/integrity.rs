@@ -146,7 +146,7 @@ mod tests {
 
     use super::super::{Explained, Process, Rules};
     use super::*;
-    use crate::aggregate::Totals;
+    use crate::aggregate::{Sliding, Totals};
     use crate::phase::{Class, Phases};
     use crate::run::Ending;
 
@@ -163,7 +163,7 @@ mod tests {
                 (MetricId::IntegrityMismatched, mismatched),
             ] {
                 let id = totals.intern(metric, &labels).unwrap();
-                totals.add(id, 1, Class::Judged, &Change::Counter(*count));
+                totals.add(id, 1, Class::JUDGED, &Change::Counter(*count));
             }
             rules.stages.push(StageFact {
                 scenario: "live".into(),
@@ -181,14 +181,17 @@ mod tests {
         let input = Input {
             rules: &rules,
             totals: &totals,
+            sliding: &Sliding::default(),
             ledger: &[],
             ending: &Ending::default(),
             phases: &Phases::default(),
             duration: Duration::from_secs(10),
             agents: &[],
+            clocks: &[],
             missing_batches: &[],
             process: Process::Apart,
             explained: Explained::default(),
+            aborted: None,
         };
         let show = |reason: Reason| format!("{}: {}", reason.code.as_str(), reason.message);
         corrupt(&input).into_iter().map(show).collect()
