@@ -245,6 +245,9 @@ impl StageNotes {
     }
 }
 
+/// A group, and where its rows are reported.
+type Watched = (Rc<str>, Result<RowWitness, NoRoom>);
+
 /// What a driver measures one try of a stage with. Never leaves its thread.
 ///
 /// Everything is kept at the second in which the stage started, except messages, which are kept where they arrived.
@@ -256,7 +259,7 @@ pub struct StageMeter {
     connect: Cell<Option<Duration>>,
     first_byte: Cell<Option<Duration>>,
     /// The group that rows were last reported for: a stream has one.
-    group: RefCell<Option<(Rc<str>, Result<RowWitness, NoRoom>)>>,
+    group: RefCell<Option<Watched>>,
     notes: Rc<StageNotes>,
 }
 

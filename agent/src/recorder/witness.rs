@@ -464,9 +464,10 @@ mod tests {
     #[test]
     fn distinct_sessions_are_counted_once_each() {
         let mut witnesses = Witnesses::default();
-        let views = [const { () }; 4].map(|()| SessionView::default());
-        for session in [0, 1, 0, 2, 1] {
-            watch(&mut witnesses, session, &views[session as usize])
+        let views: [SessionView; 4] = std::array::from_fn(|_| SessionView::default());
+        for session in [0_u32, 1, 0, 2, 1] {
+            let view = &views[usize::try_from(session).unwrap()];
+            watch(&mut witnesses, session.into(), view)
                 .row(&RowKey::Number(1), 99)
                 .unwrap();
         }
@@ -581,8 +582,10 @@ mod tests {
 
     #[test]
     fn what_one_batch_has_no_room_for_is_counted_by_its_rows() {
-        let mut merged = Merged::default();
-        merged.bytes = limits::MERGED_BYTES - 30;
+        let mut merged = Merged {
+            bytes: limits::MERGED_BYTES - 30,
+            ..Merged::default()
+        };
         let rows = |numbers: [i64; 2]| {
             let seen = SeenRow {
                 witness: 1,

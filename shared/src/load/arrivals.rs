@@ -171,7 +171,7 @@ impl Arrivals {
                 end: part.share.count(self.rates.arrivals()),
             },
             Spread::Poisson => Times::Poisson {
-                all: Poisson::new(&part.seeds, self.rates.expected()),
+                all: Box::new(Poisson::new(&part.seeds, self.rates.expected())),
                 turn: worker,
                 of,
             },
@@ -231,7 +231,11 @@ enum Times {
     /// The next of the part's own, and how many there are.
     Even { next: u64, step: u64, end: u64 },
     /// All of the run's; every `of`-th of the part's own after `turn` more is this worker's.
-    Poisson { all: Poisson, turn: u64, of: u64 },
+    Poisson {
+        all: Box<Poisson>,
+        turn: u64,
+        of: u64,
+    },
 }
 
 impl Iterator for Own {

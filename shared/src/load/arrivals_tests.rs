@@ -144,7 +144,7 @@ proptest! {
         let whole = starts(load.as_ref(), &[1]);
         prop_assert_eq!(load.planned(&Part::whole(1, 7, "s")), Some(whole.len() as u64));
         let indices: Vec<u64> = whole.iter().map(|start| start.session.get()).collect();
-        let mut sorted = indices.clone();
+        let mut sorted = indices;
         sorted.sort_unstable();
         prop_assert_eq!(&sorted, &(0..whole.len() as u64).collect::<Vec<_>>());
         prop_assert_eq!(starts(load.as_ref(), &weights), whole);

@@ -148,7 +148,7 @@ proptest! {
         sessions in prop::option::of(1u64..200),
         ramp_up_ms in 0u64..10_000,
     ) {
-        let until = sessions.map_or("for: 10s".to_owned(), |sessions| format!("sessions: {sessions}"));
+        let until = sessions.map_or_else(|| "for: 10s".to_owned(), |sessions| format!("sessions: {sessions}"));
         let load = load(&format!("{{ virtual_users: {users}, {until}, ramp_up: {ramp_up_ms}ms }}"));
         prop_assert_eq!(starts(load.as_ref(), &weights), starts(load.as_ref(), &[1]));
         prop_assert_eq!(load.planned(&Part::whole(1, 7, "s")), sessions);
