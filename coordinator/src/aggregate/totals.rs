@@ -562,6 +562,39 @@ mod tests {
             .with_afters([seconds(after)])
     }
 
+    /// Whether one second counts, from the words of the design and without a set of phases.
+    struct Model<'a> {
+        named: &'a [(u64, u64)],
+        warm: u64,
+        after: Option<u64>,
+        matchers: &'a [Matcher],
+    }
+
+    impl Model<'_> {
+        fn is_in(&self, phase: &str, of_a: bool, second: u32) -> bool {
+            let start = u64::from(second) * 1_000;
+            let meets = |from: u64, to: u64| from < to && start < to && start + 1_000 > from;
+            match phase.strip_prefix('p') {
+                Some(number) => {
+                    let (from, long) = self.named[number.parse::<usize>().unwrap()];
+                    meets(from, from + long)
+                }
+                None => of_a && meets(0, self.warm),
+            }
+        }
+
+        fn counts(&self, of_a: bool, second: u32) -> bool {
+            let is_in = |phase: &str| self.is_in(phase, of_a, second);
+            let mut matchers = self.matchers.iter();
+            let fits = matchers.all(|one| is_in(&one.value) == one.equal);
+            let asked_for = self.matchers.iter().any(|one| one.equal);
+            let late = self
+                .after
+                .is_none_or(|after| u64::from(second) * 1_000 >= after);
+            fits && late && (asked_for || !is_in("warm_up"))
+        }
+    }
+
     proptest! {
         /// Totals by set of phases answer every matcher as a model does that keeps every second.
         #[test]
@@ -600,36 +633,19 @@ mod tests {
                     totals.add(id, second, class, &change);
                 }
             }
-            // The model: whether one second counts, from the words of the design.
-            let in_phase = |phase: &str, of_a: bool, second: u32| {
-                let (start, end) = (seconds(u64::from(second) * 1_000), seconds(u64::from(second) * 1_000 + 1_000));
-                let meets = |from: u64, to: u64| from < to && start < seconds(to) && end > seconds(from);
-                match phase.strip_prefix('p') {
-                    Some(number) => {
-                        let (from, long) = named[number.parse::<usize>().unwrap()];
-                        meets(from, from + long)
-                    }
-                    None => of_a && meets(0, warm),
-                }
-            };
-            let counts = |&&(of_a, second, _): &&Happened| {
-                let asked_for = matchers.iter().any(|one| one.equal);
-                let fits = matchers.iter().all(|one| in_phase(&one.value, of_a, second) == one.equal);
-                let usual = asked_for || !in_phase("warm_up", of_a, second);
-                let late = !starts_late || u64::from(second) * 1_000 >= after;
-                fits && usual && late
-            };
+            let model = Model { named: &named, warm, after: starts_late.then_some(after), matchers: &matchers };
+            let counts = |one: &&Happened| model.counts(one.0, one.1);
             let counted: Vec<_> = happened.iter().filter(counts).collect();
             let span = selector.span_or(Span::JUDGED);
             let sum: u64 = counted.iter().map(|(_, _, value)| value).sum();
             prop_assert_eq!(totals.counter(MetricId::StageRetries, &selector, span), sum);
-            let mut model = Histogram::new();
-            counted.iter().for_each(|(_, _, value)| model.record(*value).unwrap());
+            let mut all = Histogram::new();
+            counted.iter().for_each(|(_, _, value)| all.record(*value).unwrap());
             let trend = totals.trend(MetricId::SessionDuration, &selector, span);
-            prop_assert_eq!(trend.count(), model.count());
-            prop_assert_eq!(trend.sum_ns(), model.sum_ns());
-            prop_assert_eq!((trend.min_ns(), trend.max_ns()), (model.min_ns(), model.max_ns()));
-            prop_assert_eq!(trend.iter().collect::<Vec<_>>(), model.iter().collect::<Vec<_>>());
+            prop_assert_eq!(trend.count(), all.count());
+            prop_assert_eq!(trend.sum_ns(), all.sum_ns());
+            prop_assert_eq!((trend.min_ns(), trend.max_ns()), (all.min_ns(), all.max_ns()));
+            prop_assert_eq!(trend.iter().collect::<Vec<_>>(), all.iter().collect::<Vec<_>>());
             let mut levels: BTreeMap<u32, f64> = BTreeMap::new();
             counted.iter().for_each(|(_, second, value)| *levels.entry(*second).or_default() += to_f64(*value));
             let got = totals.levels(MetricId::StreamsOpen, &selector, span);

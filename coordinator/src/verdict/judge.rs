@@ -268,25 +268,20 @@ fn why_broken(
 /// `EXPR does not hold: it was …`
 fn how_broken(criterion: &Criterion, observed: Observed, input: &Input<'_>) -> String {
     let shown = |value: Option<f64>| show(value.unwrap_or_default(), observed.unit);
-    let mut message = format!(
-        "{} does not hold: it was {}",
-        criterion.text,
-        shown(observed.value)
-    );
-    if matches!(criterion.right, Operand::Reading(_)) {
-        message.push_str(&format!(" against {}", shown(observed.limit)));
-    }
-    if let (Some(over), Some(until)) = (criterion.over, observed.until) {
-        message.push_str(&format!(" in the {over} s until second {until} of the run"));
-    }
-    let text = |aborted: &&Aborted| aborted.text == criterion.text;
-    if let Some(aborted) = input.aborted.filter(text) {
-        message.push_str(&format!(
-            ", which ended the run after {:.0} s",
-            aborted.at.as_secs_f64()
-        ));
-    }
-    message
+    let (text, value) = (&criterion.text, shown(observed.value));
+    let against = match criterion.right {
+        Operand::Reading(_) => format!(" against {}", shown(observed.limit)),
+        Operand::Value(_) => String::new(),
+    };
+    let span = match (criterion.over, observed.until) {
+        (Some(over), Some(until)) => format!(" in the {over} s until second {until} of the run"),
+        _ => String::new(),
+    };
+    let same = |aborted: &&Aborted| aborted.text == criterion.text;
+    let ended = input.aborted.filter(same).map_or_else(String::new, |one| {
+        format!(", which ended the run after {:.0} s", one.at.as_secs_f64())
+    });
+    format!("{text} does not hold: it was {value}{against}{span}{ended}")
 }
 
 /// Stages that failed for a cause of their own: those that were cut because of another are none.

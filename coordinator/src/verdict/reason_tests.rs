@@ -191,6 +191,24 @@ fn of_the_measurement(code: ReasonCode) -> Option<Pair> {
                 });
             },
         },
+        ReasonCode::ClockUncertain => Pair {
+            provokes: |case| {
+                case.clocks = vec![Some(Duration::from_secs(1)), None];
+                case.gauge(MetricId::StreamsOpen, 20.0);
+                case.threshold(MetricId::StreamsOpen, Agg::Max, Op::Greater, 10.0);
+            },
+            // What is counted over the whole run needs no clock.
+            spares: |case| {
+                case.clocks = vec![Some(Duration::from_secs(1)), None];
+                fast(case);
+            },
+        },
+        _ => return None,
+    })
+}
+
+fn of_the_end(code: ReasonCode) -> Option<Pair> {
+    Some(match code {
         ReasonCode::LedgerUnbalanced => Pair {
             provokes: |case| {
                 case.sessions(counted(10, 9));
@@ -205,18 +223,6 @@ fn of_the_measurement(code: ReasonCode) -> Option<Pair> {
         ReasonCode::MeasurementsMissing => Pair {
             provokes: |case| case.missing.push(("a".into(), 2)),
             spares: |case| case.missing.push(("a".into(), 0)),
-        },
-        ReasonCode::ClockUncertain => Pair {
-            provokes: |case| {
-                case.clocks = vec![Some(Duration::from_secs(1)), None];
-                case.gauge(MetricId::StreamsOpen, 20.0);
-                case.threshold(MetricId::StreamsOpen, Agg::Max, Op::Greater, 10.0);
-            },
-            // What is counted over the whole run needs no clock.
-            spares: |case| {
-                case.clocks = vec![Some(Duration::from_secs(1)), None];
-                fast(case);
-            },
         },
         ReasonCode::RunOverran => Pair {
             provokes: |case| case.ending.overran.push(0),
@@ -287,6 +293,7 @@ fn every_code_has_a_case_that_provokes_it_and_one_that_does_not() {
         let pair = of_integrity(code)
             .or_else(|| of_thresholds(code))
             .or_else(|| of_the_measurement(code))
+            .or_else(|| of_the_end(code))
             .or_else(|| of_the_start(code));
         let Pair { provokes, spares } = pair.unwrap_or_else(|| panic!("{code} has no pair"));
         let codes = |change: Change| {

@@ -147,7 +147,9 @@ fn without_data(
         Operand::Reading(_) | Operand::Value(_) => None,
     };
     let mut missing = left.into_iter().chain(right);
-    if missing.any(|reading| could_be_reached(reading, input)) {
+    // Both were measured, but never in one span.
+    let apart = value.is_some() && limit.is_some();
+    if apart || missing.any(|reading| could_be_reached(reading, input)) {
         ThresholdOutcome::NoData
     } else {
         ThresholdOutcome::NotReached

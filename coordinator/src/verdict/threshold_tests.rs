@@ -238,6 +238,30 @@ fn the_worst_full_span_is_told() {
 }
 
 #[test]
+fn sides_that_never_meet_in_one_span_are_no_data() {
+    let mut case = sliding(Op::Less, 0.5);
+    let on = |site: &'static str| [("stage", true, "stream"), ("site", true, site)];
+    let with = |site: &'static str| {
+        let matchers = on(site).map(|(label, equal, value)| Matcher {
+            label: label.into(),
+            equal,
+            value: value.into(),
+        });
+        Selector::new(matchers, &Phases::default())
+    };
+    case.rules.criteria.last_mut().unwrap().left.selector = with("haifa");
+    against(&mut case, 1.0, Agg::Mean, &on("tokyo"));
+    case.over(3)
+        .slid_at("haifa", 1, 100)
+        .slid_at("tokyo", 8, 200);
+    case.check("inconclusive 10 no_data");
+    // One site against another, where both were measured.
+    case.slid_at("tokyo", 2, 200).check("passed 0");
+    let threshold = &case.judge().thresholds[1];
+    assert!((threshold.limit.unwrap() - 0.2).abs() < 1e-3);
+}
+
+#[test]
 fn a_broken_span_is_doubtful_only_if_each_of_them_is() {
     let lost = Counted {
         started: 10,

@@ -16,10 +16,14 @@ pub(super) fn worst(
     input: &Input<'_>,
 ) -> Result<Observed, Missing> {
     let lanes = input.sliding.lanes(number);
+    let limit = match criterion.right {
+        Operand::Value(value) => Some(value),
+        Operand::Reading(_) => None,
+    };
     let whole = u32::try_from(input.duration.as_secs()).unwrap_or(u32::MAX);
     let ends = from.max(over.saturating_sub(1))..whole;
     if lanes.is_empty() || ends.is_empty() || !input.sliding.is_complete() {
-        return Err((None, None));
+        return Err((None, limit));
     }
     let fullness = Fullness::new(criterion, over, ends.start, input);
     let mut left = spans(0, &criterion.left, over, &ends, lanes, input);
@@ -27,7 +31,7 @@ pub(super) fn worst(
         Operand::Value(_) => None,
         Operand::Reading(reading) => Some(spans(1, reading, over, &ends, lanes, input)),
     };
-    let (mut worst, mut missing) = (None::<Observed>, (None, None));
+    let (mut worst, mut missing) = (None::<Observed>, (None, limit));
     // Broken spans that nothing which was lost could mend.
     let mut proven = false;
     for (end, full) in ends.zip(fullness) {
@@ -41,8 +45,8 @@ pub(super) fn worst(
             continue;
         }
         let (Some(one), Some(other)) = (one, other) else {
-            missing.0 = missing.0.or(one.map(|side| side.value));
-            missing.1 = missing.1.or(other.map(|side| side.value));
+            missing.0 = missing.0.or_else(|| Some(one?.value));
+            missing.1 = missing.1.or_else(|| Some(other?.value));
             continue;
         };
         let observed = Observed {
