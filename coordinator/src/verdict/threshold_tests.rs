@@ -241,15 +241,13 @@ fn the_worst_full_span_is_told() {
 fn sides_that_never_meet_in_one_span_are_no_data() {
     let mut case = sliding(Op::Less, 0.5);
     let on = |site: &'static str| [("stage", true, "stream"), ("site", true, site)];
-    let with = |site: &'static str| {
-        let matchers = on(site).map(|(label, equal, value)| Matcher {
-            label: label.into(),
-            equal,
-            value: value.into(),
-        });
-        Selector::new(matchers, &Phases::default())
-    };
-    case.rules.criteria.last_mut().unwrap().left.selector = with("haifa");
+    let matchers = on("haifa").map(|(label, equal, value)| Matcher {
+        label: label.into(),
+        equal,
+        value: value.into(),
+    });
+    let last = case.rules.criteria.last_mut().unwrap();
+    last.left.selector = Selector::new(matchers, &Phases::default());
     against(&mut case, 1.0, Agg::Mean, &on("tokyo"));
     case.over(3)
         .slid_at("haifa", 1, 100)
