@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// A request body: the largest honest configure is under 1 KiB.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
+/// So much of a larger one is read before the connection is given up.
+pub(crate) const MAX_DRAINED: usize = 64 * 1024 * 1024;
 /// Connections of one server. Two hundred users with a connection per stream need far fewer on one job.
 pub(crate) const MAX_CONNECTIONS: usize = 4_096;
 /// Connections waiting to be accepted: a burst of virtual users must not meet one-second SYN retries.

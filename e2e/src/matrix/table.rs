@@ -119,7 +119,10 @@ pub const ROWS: &[Row] = &[
             (&["spike"], SLOW_CONFIGURE),
             (
                 &["degradation"],
-                Sign::Broken(&["p95(stage_duration{scenario=\"last\""]),
+                Sign::Broken(&[
+                    "p95(stage_duration{scenario=\"last\"",
+                    "p50(stage_duration{scenario=\"last\"",
+                ]),
             ),
         ],
     },

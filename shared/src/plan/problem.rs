@@ -3,7 +3,8 @@
 use std::fmt;
 
 use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
+    MietteSpanContents, SourceCode, SourceSpan, SpanContents,
 };
 use serde::{Deserialize, Serialize};
 
@@ -170,10 +171,11 @@ pub fn render(problems: &[Problem], source: &str, colour: Colour) -> String {
     let lines = Lines::new(source);
     let mut rendered = String::new();
     for problem in problems {
+        let (span, source) = lines.snippet(problem);
         let shown = Shown {
             problem,
-            span: lines.bytes(problem.span),
-            source: NamedSource::new(&problem.file, source.to_owned()),
+            span,
+            source,
         };
         if handler.render_report(&mut rendered, &shown).is_err() {
             rendered.push_str(&problem.to_string());
@@ -220,6 +222,40 @@ impl<'t> Lines<'t> {
                 .map_or(rest.len(), |(at, _)| at)
     }
 
+    /// The text around a problem with lines of a length that people read, and the problem's place in it.
+    fn snippet(&self, problem: &Problem) -> ((usize, usize), Snippet) {
+        let (start, length) = self.bytes(problem.span);
+        let at = self.starts.partition_point(|line| *line <= start) - 1;
+        let mut snippet = Snippet {
+            name: problem.file.clone(),
+            text: String::with_capacity(self.text.len().min(1 << 16)),
+            shift: 0,
+        };
+        let mut span = (start, length);
+        for (number, line) in self.text.split('\n').enumerate() {
+            if number > 0 {
+                snippet.text.push('\n');
+            }
+            let near = number.abs_diff(at) <= 2;
+            if !near {
+                continue;
+            }
+            if number == at {
+                let within = start - self.starts[at];
+                let from = floor(line, within.saturating_sub(LINE_SHOWN / 2));
+                let cut = if from > 0 { "…" } else { "" };
+                snippet.shift = line[..from].chars().count() - cut.chars().count();
+                span.0 = snippet.text.len() + cut.len() + within - from;
+                snippet.text.push_str(cut);
+                push_cut(&mut snippet.text, &line[from..]);
+                span.1 = length.min(snippet.text.len() - span.0);
+            } else {
+                push_cut(&mut snippet.text, line);
+            }
+        }
+        (span, snippet)
+    }
+
     /// The bytes of a place; of one that spans lines, those of its first line.
     fn bytes(&self, span: Span) -> (usize, usize) {
         let start = self.offset(span.start);
@@ -231,10 +267,58 @@ impl<'t> Lines<'t> {
     }
 }
 
+/// How much of a line a snippet shows, in bytes.
+const LINE_SHOWN: usize = 160;
+
+/// Adds a line, or as much of it as is shown.
+fn push_cut(text: &mut String, line: &str) {
+    if line.len() <= LINE_SHOWN {
+        text.push_str(line);
+    } else {
+        text.push_str(&line[..floor(line, LINE_SHOWN)]);
+        text.push('…');
+    }
+}
+
+fn floor(line: &str, at: usize) -> usize {
+    line.floor_char_boundary(at)
+}
+
+/// The lines around a problem. What is left out of its own line before it still counts for its column.
+struct Snippet {
+    name: String,
+    text: String,
+    shift: usize,
+}
+
+impl SourceCode for Snippet {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let found = self.text.read_span(span, lines_before, lines_after)?;
+        // Without lines around it, it is the place itself that is asked for.
+        let column = match (lines_before, lines_after) {
+            (0, 0) => found.column() + self.shift,
+            _ => found.column(),
+        };
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            found.data(),
+            *found.span(),
+            found.line(),
+            column,
+            found.line_count(),
+        )))
+    }
+}
+
 struct Shown<'p> {
     problem: &'p Problem,
     span: (usize, usize),
-    source: NamedSource<String>,
+    source: Snippet,
 }
 
 impl fmt::Debug for Shown<'_> {

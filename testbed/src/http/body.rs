@@ -2,8 +2,11 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
 
 use super::refusal::Refusal;
+use crate::limits::{MAX_BODY, MAX_DRAINED};
 
 /// A whole body.
 pub(crate) struct Body(pub(crate) Bytes);
@@ -11,11 +14,24 @@ pub(crate) struct Body(pub(crate) Bytes);
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        // The only other failure is a client that left, and it reads no answer.
-        Bytes::from_request(request, state)
-            .await
-            .map(Self)
-            .map_err(|_| Refusal::TooLarge)
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let mut chunks = request.into_body().into_data_stream();
+        let (mut body, mut length) = (BytesMut::new(), 0);
+        while let Some(chunk) = chunks.next().await {
+            // A client that left reads no answer.
+            let chunk = chunk.map_err(|_| Refusal::TooLarge)?;
+            length += chunk.len();
+            if length > MAX_DRAINED {
+                break;
+            }
+            // What is too much is read all the same: to answer a client that still writes would break its connection.
+            if length <= MAX_BODY {
+                body.extend_from_slice(&chunk);
+            }
+        }
+        if length > MAX_BODY {
+            return Err(Refusal::TooLarge);
+        }
+        Ok(Self(body.freeze()))
     }
 }

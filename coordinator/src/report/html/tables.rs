@@ -121,16 +121,32 @@ pub(super) fn stage_name(scenario: &str, stage: &str) -> Markup {
     html! { span.dim { (format::shorten(scenario, NAME / 2)) " / " } (format::shorten(stage, NAME)) }
 }
 
+/// Rows seen with different bytes that are shown before one asks for more.
+const DISAGREEMENTS: usize = 8;
+
 fn disagreements(i: &Integrity) -> Markup {
     html! {
         @if !i.disagreements.is_empty() {
             h3 { "Who saw what" }
             p.dim { "One block per row that sessions saw with different bytes. The majority's digest stands first." }
-            div.wide { table {
-                thead { tr { th { "group, key" } th { "digest" } th.number { "sessions" } th { "such as" } th { "agents" } th { "sites" } } }
-                @for one in &i.disagreements { (disagreement(one)) }
-            } }
+            @let (first, more) = i.disagreements.split_at(i.disagreements.len().min(DISAGREEMENTS));
+            (disagreement_table(first))
+            @if !more.is_empty() {
+                details {
+                    summary { (format::count(more.len() as u64)) " more" }
+                    (disagreement_table(more))
+                }
+            }
         }
+    }
+}
+
+fn disagreement_table(disagreements: &[Disagreement]) -> Markup {
+    html! {
+        div.wide { table {
+            thead { tr { th { "group, key" } th { "digest" } th.number { "sessions" } th { "such as" } th { "agents" } th { "sites" } } }
+            @for one in disagreements { (disagreement(one)) }
+        } }
     }
 }
 

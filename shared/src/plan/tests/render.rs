@@ -24,6 +24,27 @@ fn problems_are_shown_with_their_place_and_a_hint() {
 }
 
 #[test]
+fn a_long_line_is_shown_around_its_problem() {
+    let long = "x".repeat(5_000);
+    let text = format!(
+        "testmesh: v1\nname: t\ndescription: {long}\nvars: {{ a: '{long}', b: '${{vars.c}}', d: '{long}' }}\nscenarios: {{}}\n"
+    );
+    let problems = read(&text, &[]).unwrap_err();
+    let shown = render(&problems, &text, Colour::Never);
+    let place = format!("test.yaml:4:{}", 5_000 + 20);
+    assert!(
+        shown.contains("${vars.c}") && shown.contains("…xxx"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("[test.yaml:4:5") || shown.contains("[plan.yaml:4:5"),
+        "the column is the plan's, near {place}: {shown}"
+    );
+    let longest = shown.lines().map(|line| line.chars().count()).max();
+    assert!(longest < Some(260), "{longest:?}");
+}
+
+#[test]
 fn traps_are_shown_with_the_quoted_form() {
     let text = with_stages(
         "      - name: a\n        http: { target: web, get: / }\n        expect: !has(body.x) && status == 200\n",
