@@ -40,7 +40,7 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// Where rows are counted: an index into [`Agree::places`].
+/// Where rows are counted: an index into `Agree::places`.
 pub type PlaceId = u32;
 
 /// Where rows are counted.

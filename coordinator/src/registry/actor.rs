@@ -2,7 +2,7 @@
 //!
 //! Links tell it who joined, who was heard of and who left; runs reserve agents and give them back. What a run must know of
 //! its agents comes as a `watch` of their liveness: level-triggered, so that a busy run misses no loss and never holds the
-//! registry up. Channels in: [`Registry::handle`]. Channels out: one assignment per link, one liveness per run, and a
+//! registry up. Channels in: [`RegistryHandle`]. Channels out: one assignment per link, one liveness per run, and a
 //! signal that something changed for whoever waits for agents.
 use super::lease::{Lease, Liveness, Terms};
 use super::member::{

@@ -2,7 +2,7 @@
 //!
 //! Runs are placed in the order in which they were submitted. A run at the head of the queue whose agents are busy is waited
 //! for; one whose agents are not there gets a few seconds for them to dial in, and is then sealed as not placed.
-//! Channels in: [`Runs::handle`], the registry's changes. Channels out: one command channel per run.
+//! Channels in: the handle, the registry's changes. Channels out: one command channel per run.
 use super::driver::{Driver, Surroundings};
 use super::event::{Lifecycle, PlanAtFault};
 use super::inbox::Inbox;
