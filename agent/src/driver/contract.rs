@@ -110,7 +110,7 @@ pub struct Attempt<'a> {
     pub stage: &'a Stage,
     /// The values that templates and expressions of this stage see.
     pub scope: &'a Scope<'a>,
-    /// The connections of this session, its virtual user and its worker.
+    /// The connections of the session, its virtual user and its worker.
     pub connections: &'a Connections,
     /// Where measurements of this stage go.
     pub meter: &'a dyn Meter,

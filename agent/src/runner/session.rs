@@ -190,7 +190,7 @@ impl Session<'_> {
         }
     }
 
-    /// Reports a finding of this session, masked and bounded.
+    /// Reports a finding of the session, masked and bounded.
     pub(super) fn find(
         &self,
         code: &'static str,

@@ -242,7 +242,7 @@ impl<'t> Lines<'t> {
             }
             if number == at {
                 let within = start - self.starts[at];
-                let from = floor(line, within.saturating_sub(LINE_SHOWN / 2));
+                let from = line.floor_char_boundary(within.saturating_sub(LINE_SHOWN / 2));
                 let cut = if from > 0 { "…" } else { "" };
                 snippet.shift = line[..from].chars().count() - cut.chars().count();
                 span.0 = snippet.text.len() + cut.len() + within - from;
@@ -275,13 +275,9 @@ fn push_cut(text: &mut String, line: &str) {
     if line.len() <= LINE_SHOWN {
         text.push_str(line);
     } else {
-        text.push_str(&line[..floor(line, LINE_SHOWN)]);
+        text.push_str(&line[..line.floor_char_boundary(LINE_SHOWN)]);
         text.push('…');
     }
-}
-
-fn floor(line: &str, at: usize) -> usize {
-    line.floor_char_boundary(at)
 }
 
 /// The lines around a problem. What is left out of its own line before it still counts for its column.

@@ -144,16 +144,18 @@ fn check_group(item: Item<'_>, keys: &Keys, group: Group) {
             );
         }
         [] | [_] => {}
-        [first, second, ..] => {
-            let message = format!("`{}` and `{}` exclude each other", first.key, second.key);
-            item.problem_at(
-                second.key_span,
-                ProblemCode::Conflict,
-                message,
-                "remove one of them",
-            );
-        }
+        [first, second, ..] => exclude(item, first, second),
     }
+}
+
+fn exclude(item: Item<'_>, first: &Entry, second: &Entry) {
+    let message = format!("`{}` and `{}` exclude each other", first.key, second.key);
+    item.problem_at(
+        second.key_span,
+        ProblemCode::Conflict,
+        message,
+        "remove one of them",
+    );
 }
 
 fn stage(item: Item<'_>) {
@@ -258,15 +260,7 @@ fn load(item: Item<'_>) {
             Some(form) => object(item, form.keys),
             None => {}
         },
-        [first, second, ..] => {
-            let message = format!("`{}` and `{}` exclude each other", first.key, second.key);
-            item.problem_at(
-                second.key_span,
-                ProblemCode::Conflict,
-                message,
-                "remove one of them",
-            );
-        }
+        [first, second, ..] => exclude(item, first, second),
     }
 }
 
