@@ -347,7 +347,7 @@ impl GrpcStage {
                 }
                 if let Err(error) = watch.message(at, message) {
                     watch.flush(at);
-                    return Err(error);
+                    return Err(*error);
                 }
                 if watch.seen().is_some_and(|seen| seen.messages >= wanted) {
                     watch.flush(at);
