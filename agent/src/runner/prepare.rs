@@ -184,6 +184,7 @@ fn read(prepare: &Prepare, content: &Content, config: &Config) -> Result<Ready, 
     let secrets = secrets(&plan, config).map_err(refuse)?;
     let facts = RunFacts {
         run,
+        feeds: RunFacts::feeds_of(&plan, prepare.seed),
         plan: Arc::new(plan),
         seed: prepare.seed,
         agent: config.id.clone(),

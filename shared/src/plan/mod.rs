@@ -16,6 +16,7 @@ pub mod quantity;
 
 mod blocks;
 mod context;
+mod feeds;
 mod integrity;
 mod item;
 mod nearest;

@@ -103,8 +103,8 @@ impl<'r, 'b> StageList<'r, 'b> {
         for result in RESULTS {
             names.explain(result, "results are for the stage's own `expect`, `until` and `save`; save what later stages need");
         }
-        names.explain("feed", "feeds are not run by this build yet");
         if place == Place::Run {
+            names.explain("feed", "only sessions of scenarios take rows");
             names.explain(
                 "session",
                 "there is no session here; `setup` saves into `run`",
@@ -128,6 +128,7 @@ impl<'r, 'b> StageList<'r, 'b> {
     pub(super) fn unused(mut names: Names, blocks: &'b Blocks<'r>) -> Self {
         names.add("session");
         names.add("run");
+        names.add("feed");
         names.open();
         Self {
             expand: Expand::Once,

@@ -5,6 +5,7 @@
 mod accept;
 mod defects;
 pub(crate) mod fake;
+mod feeds;
 mod laws;
 mod refuse;
 mod refuse_integrity;
