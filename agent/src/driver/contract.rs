@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::connections::Connections;
 use super::limits;
 use super::message::Encoded;
+use super::transcript::Listener;
 use crate::integrity::MeshClock;
 
 /// One stage's driver, read from the plan and ready to run any number of times.
@@ -122,6 +123,8 @@ pub struct Attempt<'a> {
     pub run_started: Instant,
     /// The coordinator's clock, for servers whose own is declared by it.
     pub clock: &'a MeshClock,
+    /// Hears what is asked and answered, if anybody wants to.
+    pub listener: Option<&'a dyn Listener>,
 }
 
 /// Where a driver records what it sees. Bound to one scenario and stage; recording is cheap and never waits.

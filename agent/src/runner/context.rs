@@ -13,6 +13,7 @@ use testmesh_shared::plan::{Plan, Scenario, Stage};
 use testmesh_shared::rng::SeedTree;
 
 use super::trace::Tracer;
+use super::transcript::Transcript;
 use crate::driver::Connections;
 use crate::integrity::MeshClock;
 use crate::recorder::{Recorder, StageSeries};
@@ -32,6 +33,8 @@ pub struct RunFacts {
     pub site: Site,
     /// The values of the plan's secrets.
     pub secrets: Secrets,
+    /// Hears every request and reply.
+    pub transcript: Option<Transcript>,
     /// The plan's feeds, in their order of this run.
     pub feeds: Vec<RunFeed>,
 }

@@ -18,6 +18,8 @@ use super::results;
 use super::retry;
 use super::session::{Session, bounded, defect};
 use super::trace::StageSpan;
+use super::transcript::Teller;
+use crate::driver::transcript::Listener;
 use crate::driver::{Attempt, Drives, Evidence, Results, StageError};
 use crate::limits;
 use crate::recorder::{Outcome, Severity, StageMeter, StageNotes, StageSeries};
@@ -139,7 +141,23 @@ impl Session<'_> {
         };
         meter.end(kind);
         running.try_ends(kind);
+        match (&outcome, self.teller(stage)) {
+            (Try::NotYet(error), Some(teller)) => teller.failed(error, true),
+            (Try::Failed(error), Some(teller)) => teller.failed(error, false),
+            _ => {}
+        }
         outcome
+    }
+
+    /// Who tells what the stage asks and is told, if anybody listens.
+    fn teller<'s>(&'s self, stage: &'s Stage) -> Option<Teller<'s>> {
+        let transcript = self.run.facts.transcript.as_ref()?;
+        Some(Teller {
+            transcript,
+            secrets: &self.run.facts.secrets,
+            session: self.name(),
+            stage: &stage.name,
+        })
     }
 
     /// What the stage does, once.
@@ -158,6 +176,7 @@ impl Session<'_> {
                 let driver = drives.as_any().downcast_ref::<Drives>();
                 let driver =
                     driver.ok_or_else(|| defect(format!("`{form}` was read but cannot be run")))?;
+                let teller = self.teller(stage);
                 let attempt = Attempt {
                     stage,
                     scope,
@@ -167,6 +186,7 @@ impl Session<'_> {
                     session: self.index,
                     run_started: self.run_started,
                     clock: &self.run.clock,
+                    listener: teller.as_ref().map(|teller| teller as &dyn Listener),
                 };
                 driver.0.run(&attempt).await
             }

@@ -102,14 +102,14 @@ pub struct Run {
     /// Runs on agents that are started for it (not yet).
     #[arg(long, value_name = "kubernetes")]
     pub on: Option<String>,
-    /// Runs only this scenario (not yet).
+    /// Runs only this scenario, from the run's start; thresholds on others are left out.
     #[arg(long, value_name = "NAME")]
     pub scenario: Option<String>,
-    /// Runs one session and no more (not yet).
+    /// Runs one session of each scenario; the thresholds, which are about the load, are left out.
     #[arg(long)]
     pub once: bool,
-    /// Prints every request and reply; with --once (not yet).
-    #[arg(long)]
+    /// Prints every request and reply to stderr, without secrets; with --once, on agents in this process.
+    #[arg(long, requires = "once")]
     pub verbose: bool,
     /// Vars of the plan.
     #[command(flatten)]

@@ -176,6 +176,7 @@ impl Kit {
             run: "20261122-000000-0000".parse().unwrap(),
             plan: Arc::clone(plan),
             feeds: RunFacts::feeds_of(plan, 1),
+            transcript: None,
             seed: 1,
             agent: "a".parse().unwrap(),
             site: "local".parse().unwrap(),
