@@ -34,10 +34,16 @@ fn blocks(document: &str, language: &str) -> Result<Vec<(String, String)>> {
 fn folder(document: &str) -> Result<TempDir> {
     let folder = TempDir::new()?;
     symlink(root().join("plans"), folder.path().join("plans"))?;
-    symlink(root().join("plans/focus/protos"), folder.path().join("protos"))?;
+    symlink(
+        root().join("plans/focus/protos"),
+        folder.path().join("protos"),
+    )?;
     if let Ok(files) = blocks(document, "csv") {
         for (before, text) in files {
-            let name = before.split('`').nth(1).context("a file has a name before it")?;
+            let name = before
+                .split('`')
+                .nth(1)
+                .context("a file has a name before it")?;
             fs::write(folder.path().join(name), text)?;
         }
     }
@@ -51,7 +57,13 @@ async fn plans_of_the_plan_reference_pass() -> Result<()> {
         let plan = folder.path().join(format!("example-{at}.yaml"));
         fs::write(&plan, &text)?;
         let outcome = Cli::run(&plan).arg("--testbed").finish().await?;
-        assert_eq!(outcome.code, Some(0), "{text}\n{}{}", outcome.stdout, outcome.stderr);
+        assert_eq!(
+            outcome.code,
+            Some(0),
+            "{text}\n{}{}",
+            outcome.stdout,
+            outcome.stderr
+        );
         Expected::passed().check(&outcome);
     }
     Ok(())
@@ -76,12 +88,20 @@ async fn thresholds_of_the_metrics_can_be_judged() -> Result<()> {
 }
 
 /// Runs one line as a shell would, in a folder that has the repository's plans.
-async fn command(line: &str, folder: &Path, env: &[(String, String)]) -> Result<(Option<i32>, String)> {
+async fn command(
+    line: &str,
+    folder: &Path,
+    env: &[(String, String)],
+) -> Result<(Option<i32>, String)> {
     let (command, into) = match line.split_once(" > ") {
         Some((command, file)) => (command, Some(file.trim())),
         None => (line, None),
     };
-    let args: Vec<String> = command.split_whitespace().skip(1).map(str::to_owned).collect();
+    let args: Vec<String> = command
+        .split_whitespace()
+        .skip(1)
+        .map(str::to_owned)
+        .collect();
     let mut process = Process::start_in(folder, &binary("testmesh"), &args, env)?;
     if args.first().is_some_and(|first| first == "serve") {
         // It serves until it is told to end.
@@ -100,18 +120,20 @@ async fn commands_of_the_command_line_work() -> Result<()> {
     let mesh = Mesh::builder().agents(2).testbed("").start().await?;
     let folder = folder("cli.md")?;
     let on_mesh = mesh.environment();
-    let mut run = String::new();
     for (_, block) in blocks("cli.md", "sh")? {
-        for line in block.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        for line in block
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'))
+        {
             // `run` is shown without a mesh, the others with the default one, where this test has its own.
-            let env = if line.starts_with("testmesh run ") { &[][..] } else { &on_mesh[..] };
-            let written = line.replace("RUN", &run);
-            let (code, said) = command(&written, folder.path(), env).await?;
+            let env = if line.starts_with("testmesh run ") {
+                &[][..]
+            } else {
+                &on_mesh[..]
+            };
+            let (code, said) = command(line, folder.path(), env).await?;
             let fine = code == Some(0);
             assert!(fine, "`{line}` ended with {code:?}:\n{said}");
-            if line.starts_with("testmesh submit ") {
-                run = said.lines().next().unwrap_or_default().to_owned();
-            }
         }
     }
     Ok(())
@@ -130,7 +152,10 @@ fn every_command_that_is_built_has_an_example() -> Result<()> {
     for section in sections {
         let title = section.lines().next().unwrap_or_default();
         let built = !section.contains("(not yet)\n");
-        assert!(!built || section.contains("```sh\n"), "`{title}` has no example");
+        assert!(
+            !built || section.contains("```sh\n"),
+            "`{title}` has no example"
+        );
     }
     Ok(())
 }
