@@ -5,6 +5,7 @@
 //! other test runs beside it; `docs/calibration.md` says which bounds are held, and how.
 
 mod latency;
+mod poisson;
 mod rate;
 mod stall;
 
