@@ -4,6 +4,7 @@
 //! binaries, and the report is compared with what must come out. What is measured in real time is named `alone_…`, so that no
 //! other test runs beside it; `docs/calibration.md` says which bounds are held, and how.
 
+mod data;
 mod latency;
 mod poisson;
 mod rate;
