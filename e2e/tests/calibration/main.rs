@@ -6,6 +6,7 @@
 
 mod data;
 mod latency;
+mod merge;
 mod poisson;
 mod rate;
 mod stall;
