@@ -6,6 +6,7 @@
 
 mod data;
 mod latency;
+mod ledger;
 mod merge;
 mod poisson;
 mod rate;
