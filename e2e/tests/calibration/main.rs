@@ -11,6 +11,7 @@ mod merge;
 mod poisson;
 mod rate;
 mod stall;
+mod streams;
 
 use std::path::{Path, PathBuf};
 
