@@ -10,6 +10,7 @@ mod ledger;
 mod merge;
 mod poisson;
 mod rate;
+mod reader;
 mod stall;
 mod streams;
 
