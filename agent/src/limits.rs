@@ -15,11 +15,12 @@ pub const FINDING_KINDS: usize = 1_000;
 /// Slowest sessions that an agent reports in a run.
 pub const SLOWEST: usize = 10;
 
-/// Rows waiting on one worker to be compared, between two cuts, in bytes on the wire: some 200,000 with numbers as keys.
+/// Rows waiting on one worker to be compared, between two cuts, in bytes on the wire: some 200,000 with numbers as keys. When
+/// half of it is taken, the worker cuts, and streams that have more wait until it has.
 pub const WITNESS_BYTES: usize = 5_000_000;
 
 /// Rows of one batch, of all workers, in bytes on the wire, so that a batch stays far below the 16 MiB that a coordinator
-/// takes: some 400,000 with numbers as keys.
+/// takes: some 400,000 with numbers as keys. When half of it is taken, the batch is made.
 pub const MERGED_BYTES: usize = 10_000_000;
 
 /// Groups with rows, of one worker or batch. A batch may name 65,536 strings, and others need some.
@@ -111,6 +112,9 @@ pub const RUNS: usize = 4;
 
 /// Between two samples of a worker's event loop.
 pub const LOOP_LAG_EVERY: Duration = Duration::from_millis(10);
+
+/// Until a worker tries again to hand over what it measured, if its assignment had no room.
+pub const CUT_AGAIN: Duration = Duration::from_millis(10);
 
 /// Between two batches.
 pub const REPORT_EVERY: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The reporter: merges what the workers measured, makes one batch a second of it, and keeps batches until the coordinator
+//! The reporter: merges what the workers measured, makes one batch a second of it (more, if there are too many rows for one), and keeps batches until the coordinator
 //! has them.
 //!
 //! Pure bookkeeping, owned by an assignment. Batches are numbered 1, 2, 3 … without gaps. While the spool is full nothing
@@ -78,6 +78,11 @@ impl Reporter {
             self.merge.count(self.catalog.counter(key), second, rows);
             self.merge.loss("witnesses", rows);
         }
+    }
+
+    /// Whether so many rows came that a batch should be made before the second is over.
+    pub fn is_large(&self) -> bool {
+        self.merge.is_large()
     }
 
     /// Makes a batch of what came since the last one, if anything did and the spool has room.

@@ -13,6 +13,8 @@ pub enum Verdict {
     Failed,
     /// Exit code 10.
     Inconclusive,
+    /// Exit code 105: inconclusive, because a user stopped it.
+    Stopped,
 }
 
 /// What a run must have come to.
@@ -41,6 +43,12 @@ impl Expected {
     #[must_use]
     pub fn inconclusive() -> Self {
         Self::new(Verdict::Inconclusive)
+    }
+
+    /// A user stopped the run before anything was proven.
+    #[must_use]
+    pub fn stopped() -> Self {
+        Self::new(Verdict::Stopped).because("stopped")
     }
 
     fn new(verdict: Verdict) -> Self {
@@ -76,6 +84,7 @@ impl Expected {
             Verdict::Passed => ("passed", 0),
             Verdict::Failed => ("failed", 100),
             Verdict::Inconclusive => ("inconclusive", 10),
+            Verdict::Stopped => ("inconclusive", 105),
         };
         if outcome.code != Some(code) {
             wrong.push(format!("exit code {:?}, expected {code}", outcome.code));

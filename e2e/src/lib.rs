@@ -4,6 +4,7 @@
 //! Nothing here sleeps to synchronise: processes say when they are ready, and waits are on that.
 
 mod binaries;
+pub mod calibration;
 mod collector;
 mod expect;
 pub mod matrix;

@@ -161,6 +161,11 @@ pub trait Meter: fmt::Debug {
     /// A row for `truth: agree`. The worker collapses equal rows of its sessions; `verified`, `mismatched` and
     /// `unwitnessed` of these rows are the coordinator's to count. Rows that there is no room for count as `unverified`.
     fn agree_row(&self, group: &Rc<str>, key: &RowKey, digest: u64, session: u64);
+    /// Whether there is little room left for such rows: a driver that finds many at once should
+    /// wait until the worker has taken them.
+    fn is_short_of_room(&self) -> bool {
+        false
+    }
     /// A whole stream for `truth: agree` with `of: stream`: the XXH3-128 of its payload.
     fn agree_stream(&self, group: &Rc<str>, digest: u128, rows: u64, session: u64);
     /// Adds a duration to a trend of the stage that no other method of this is for, in the second that `at` belongs to.

@@ -41,3 +41,9 @@ pub(crate) const REFLECTED_BYTES: usize = 16 * 1024 * 1024;
 
 /// How much of a body is kept for a finding, which shows 2 KiB of it.
 pub(crate) const EVIDENCE_BYTES: usize = 2 * 1024;
+
+/// Between two looks whether the worker has taken the rows that wait to be compared.
+pub(crate) const ROOM_TRY: Duration = Duration::from_millis(1);
+
+/// Looks until a stream reads on all the same: a second, in which a worker that is alive hands over many times as much.
+pub(crate) const ROOM_TRIES: u32 = 1_000;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::contract::{Meter, StageError};
+use super::limits;
 use crate::integrity::{Checker, Ending};
 
 /// Watches one stream.
@@ -140,6 +141,20 @@ impl<'a> Watch<'a> {
         }
         if let Some(checker) = &mut self.checker {
             checker.flush();
+        }
+    }
+
+    /// Lets the worker take the rows that wait to be compared, if they leave little room for more: a server that sends faster
+    /// than an agent can compare is read as fast as it can. Not for ever: what is stuck loses rows, and says so.
+    #[inline]
+    pub(crate) async fn make_room(&self) {
+        let mut waited = 0;
+        while self.meter.is_short_of_room() && waited < limits::ROOM_TRIES {
+            match waited {
+                0 => tokio::task::yield_now().await,
+                _ => tokio::time::sleep(limits::ROOM_TRY).await,
+            }
+            waited += 1;
         }
     }
 

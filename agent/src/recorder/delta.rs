@@ -168,6 +168,11 @@ impl Merge {
         self.reached.fill(last);
     }
 
+    /// Whether there are so many rows that the sum should be taken now.
+    pub fn is_large(&self) -> bool {
+        self.seen.is_large()
+    }
+
     /// Takes the sum so far; gauges of seconds that are not complete stay.
     pub fn take(&mut self) -> Delta {
         let mut taken = std::mem::take(&mut self.sum);

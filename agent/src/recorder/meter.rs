@@ -423,6 +423,10 @@ impl Meter for StageMeter {
         }
     }
 
+    fn is_short_of_room(&self) -> bool {
+        self.recorder().is_short_of_room()
+    }
+
     fn agree_stream(&self, group: &Rc<str>, digest: u128, rows: u64, session: u64) {
         let stream = SeenStream {
             group: self.group_key(group),

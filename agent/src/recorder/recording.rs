@@ -217,6 +217,21 @@ impl Recorder {
         self.inner.witnesses.borrow_mut().stream(stream)
     }
 
+    /// Whether half of the room for rows is taken.
+    pub fn is_short_of_room(&self) -> bool {
+        self.inner.witnesses.borrow().is_short_of_room()
+    }
+
+    /// Waits until half of the room for rows is taken: a cut then loses none.
+    ///
+    /// # Cancel safety
+    ///
+    /// Being told is not lost.
+    pub async fn room_is_short(&self) {
+        let short = self.inner.witnesses.borrow().short();
+        short.notified().await;
+    }
+
     /// Whether a session of this duration would be among this worker's slowest.
     pub fn is_slow(&self, duration: Duration) -> bool {
         self.inner.slowest.borrow().would_enter(nanos(duration))

@@ -10,6 +10,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::driver::RowKey;
 use crate::limits;
 
@@ -98,6 +100,8 @@ struct Room {
     /// For rows, in bytes on the wire.
     bytes: Cell<usize>,
     groups: Cell<usize>,
+    /// Told once half of the bytes are taken, while there is time to cut.
+    short: Rc<Notify>,
 }
 
 impl Default for Room {
@@ -105,15 +109,24 @@ impl Default for Room {
         Self {
             bytes: Cell::new(limits::WITNESS_BYTES),
             groups: Cell::new(limits::WITNESS_GROUPS),
+            short: Rc::default(),
         }
     }
 }
 
 impl Room {
     fn take(&self, bytes: usize) -> Result<(), NoRoom> {
+        let was_short = self.is_short();
         let left = self.bytes.get().checked_sub(bytes).ok_or(NoRoom)?;
         self.bytes.set(left);
+        if self.is_short() && !was_short {
+            self.short.notify_one();
+        }
         Ok(())
+    }
+
+    fn is_short(&self) -> bool {
+        self.bytes.get() < limits::WITNESS_BYTES / 2
     }
 }
 
@@ -168,6 +181,16 @@ impl Witnesses {
         Ok(())
     }
 
+    /// Told once half of the room for rows is taken.
+    pub(crate) fn short(&self) -> Rc<Notify> {
+        Rc::clone(&self.room.short)
+    }
+
+    /// Whether half of the room for rows is taken.
+    pub(crate) fn is_short_of_room(&self) -> bool {
+        self.room.is_short()
+    }
+
     /// Takes rows and streams; groups nobody watches any more are forgotten.
     pub(crate) fn take(&mut self) -> (HashMap<GroupKey, Rows>, Vec<SeenStream>) {
         let mut taken = HashMap::new();
@@ -194,6 +217,11 @@ pub(crate) struct Merged {
 }
 
 impl Merged {
+    /// Whether the next batch is better made now than when a second is over.
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes >= limits::MERGED_BYTES / 2
+    }
+
     /// Adds what one worker saw. What exceeds the bounds is handed to `lost`, by the number of its rows.
     pub(crate) fn add(
         &mut self,
@@ -478,6 +506,24 @@ mod tests {
         assert_eq!(seen(&taken[&key()], 1, 99), (3, 5));
         assert_eq!(seen(&taken[&key()], 1, 98), (1, 1));
         assert!(streams.is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_cuts_is_told_while_there_is_room() {
+        let mut witnesses = Witnesses::default();
+        let view = SessionView::default();
+        let stream = watch(&mut witnesses, 1, &view);
+        let short = witnesses.short();
+        for round in 0..3 {
+            for number in 0..120_000 {
+                stream.row(&RowKey::Number(number), round).unwrap();
+            }
+            let told = tokio::time::timeout(std::time::Duration::ZERO, short.notified());
+            told.await.expect("half of the room is taken");
+            witnesses.take();
+        }
+        let again = tokio::time::timeout(std::time::Duration::ZERO, short.notified());
+        again.await.expect_err("the room is empty");
     }
 
     #[test]

@@ -245,7 +245,12 @@ impl Active {
     fn take_in(&mut self, event: RunEvent) {
         let run = self.own.run.clone();
         match event {
-            RunEvent::Measured { worker, delta } => self.own.reporter.add(worker, *delta),
+            RunEvent::Measured { worker, delta } => {
+                self.own.reporter.add(worker, *delta);
+                if self.own.reporter.is_large() {
+                    self.own.reporter.report();
+                }
+            }
             RunEvent::SetUpDone(result) => {
                 let (error, saves) = match result {
                     Ok(saves) => (String::new(), serde_json::Value::Object(saves).to_string()),

@@ -292,8 +292,10 @@ impl Working {
                 Woken::OnceEnded(Err(error)) => self.once_panicked(&error).await,
                 Woken::Lag(due) => self.sample_lag(due),
                 Woken::Cut => {
-                    self.cut();
-                    cut_at = self.next_cut();
+                    cut_at = match self.cut() {
+                        true => self.next_cut(),
+                        false => Instant::now() + limits::CUT_AGAIN,
+                    }
                 }
             }
             if self.busy && self.scenarios.is_empty() {
@@ -324,6 +326,7 @@ impl Working {
             Some(ended) = self.scenarios.join_next() => Woken::Ended(ended),
             Some(ended) = self.once.join_next() => Woken::OnceEnded(ended),
             () = sleep_until(cut_at) => Woken::Cut,
+            () = self.context.recorder.room_is_short() => Woken::Cut,
             due = lag => Woken::Lag(due),
         }
     }
@@ -457,11 +460,13 @@ impl Working {
         }
     }
 
-    /// Cuts if the assignment has room; if not, the next cut is larger.
-    fn cut(&self) {
-        if let Ok(permit) = self.run.events.try_reserve() {
-            permit.send(self.measured());
-        }
+    /// Cuts if the assignment has room; if not, the next cut is larger. Whether it did.
+    fn cut(&self) -> bool {
+        let Ok(permit) = self.run.events.try_reserve() else {
+            return false;
+        };
+        permit.send(self.measured());
+        true
     }
 
     async fn send_cut(&self) {

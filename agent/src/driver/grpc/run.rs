@@ -355,6 +355,7 @@ impl GrpcStage {
                 }
             }
             watch.flush(at);
+            watch.make_room().await;
             let stop_at = stop_at(stop, watch);
             if stop_at.is_some_and(|stop_at| at >= stop_at) {
                 return Ok(End::Stopped);

@@ -1,7 +1,8 @@
 //! A driver that does what its stage says, and a kit that runs sessions with it.
 //!
 //! `fake: "refused; status 503; ok {\"a\": 1}"` says what each try of a session gives; the last word repeats. Words: `ok`
-//! with an optional JSON body, `status N` with one, an error kind, `answers` with one that the server itself gives, `hang`, `sleep MS` before the next word, `panic`.
+//! with an optional JSON body, `status N` with one, an error kind, `answers` with one that the server itself gives, `hang`, `sleep MS` before the next word, `jump MS`
+//! as if the thread stood still for so long, `panic`.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use testmesh_shared::clock::TimeAnchor;
+use testmesh_shared::metric::Histogram;
 use testmesh_shared::plan::expr::{Secrets, Template};
 use testmesh_shared::plan::keys::{Form, State};
 use testmesh_shared::plan::{
@@ -122,6 +124,10 @@ async fn say(words: &str) -> Result<Results, StageError> {
             tokio::time::sleep(Duration::from_millis(millis.parse().unwrap())).await;
             Box::pin(say(rest)).await
         }
+        "jump" => {
+            tokio::time::advance(Duration::from_millis(rest.parse().unwrap())).await;
+            Box::pin(say("ok")).await
+        }
         "panic" => panic!("as the plan says"),
         kind => Err(StageError::new(
             kind.parse().unwrap(),
@@ -229,6 +235,18 @@ pub(super) struct Measured {
 impl Measured {
     pub(super) fn count(&self, metric: &str) -> u64 {
         self.delta.counter(&self.recorder, metric)
+    }
+
+    /// All that a trend holds, over its labels and seconds.
+    pub(super) fn trend(&self, metric: &str) -> Histogram {
+        let mut whole = Histogram::new();
+        for ((_, id), trend) in &self.delta.trends {
+            let key = self.recorder.catalog().trend_key(*id).unwrap();
+            if key.metric.name() == metric {
+                whole.merge(trend);
+            }
+        }
+        whole
     }
 
     /// `stage error` pairs of `stage_errors`, sorted.

@@ -19,7 +19,7 @@ use crate::runner::terminate::{Stop, Terminator};
 
 /// Runs a scenario alone on one worker and says the given words at the given times. Returns what was measured, and how long
 /// it took.
-async fn play(load: &str, rest: &str, words: &[(u64, Stop)]) -> (Measured, Duration) {
+pub(super) async fn play(load: &str, rest: &str, words: &[(u64, Stop)]) -> (Measured, Duration) {
     play_plan(&plan_of(load, rest), words).await
 }
 
