@@ -166,6 +166,10 @@ pub trait Meter: fmt::Debug {
     fn is_short_of_room(&self) -> bool {
         false
     }
+    /// The agent held a stream up for so long: no fault of the server's, and so a lag of the agent's loop.
+    fn held_up(&self, took: Duration) {
+        let _ = took;
+    }
     /// A whole stream for `truth: agree` with `of: stream`: the XXH3-128 of its payload.
     fn agree_stream(&self, group: &Rc<str>, digest: u128, rows: u64, session: u64);
     /// Adds a duration to a trend of the stage that no other method of this is for, in the second that `at` belongs to.

@@ -148,14 +148,20 @@ impl<'a> Watch<'a> {
     /// than an agent can compare is read as fast as it can. Not for ever: what is stuck loses rows, and says so.
     #[inline]
     pub(crate) async fn make_room(&self) {
-        let mut waited = 0;
-        while self.meter.is_short_of_room() && waited < limits::ROOM_TRIES {
+        if !self.meter.is_short_of_room() {
+            return;
+        }
+        let since = Instant::now();
+        for waited in 0..limits::ROOM_TRIES {
             match waited {
                 0 => tokio::task::yield_now().await,
                 _ => tokio::time::sleep(limits::ROOM_TRY).await,
             }
-            waited += 1;
+            if !self.meter.is_short_of_room() {
+                break;
+            }
         }
+        self.meter.held_up(since.elapsed());
     }
 
     /// The stream is over.

@@ -427,6 +427,12 @@ impl Meter for StageMeter {
         self.recorder().is_short_of_room()
     }
 
+    fn held_up(&self, took: Duration) {
+        if took >= limits::LOOP_LAG_EVERY {
+            self.recorder().ran_late(Instant::now(), took);
+        }
+    }
+
     fn agree_stream(&self, group: &Rc<str>, digest: u128, rows: u64, session: u64) {
         let stream = SeenStream {
             group: self.group_key(group),

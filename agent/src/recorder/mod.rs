@@ -13,6 +13,7 @@ mod delta;
 mod finding;
 mod frame;
 mod gauge;
+mod lag;
 #[cfg(test)]
 mod laws;
 mod meter;

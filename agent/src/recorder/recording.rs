@@ -96,6 +96,8 @@ struct Inner {
     slowest: RefCell<Slowest>,
     in_flight: RefCell<HashMap<Arc<str>, u64>>,
     losses: RefCell<HashMap<&'static str, u64>>,
+    /// Where lags of the loop go, once it is watched.
+    loop_lag: Cell<Option<TrendId>>,
 }
 
 impl Recorder {
@@ -113,6 +115,7 @@ impl Recorder {
                 slowest: RefCell::new(Slowest::new(limits::SLOWEST)),
                 in_flight: RefCell::default(),
                 losses: RefCell::default(),
+                loop_lag: Cell::new(None),
             }),
         }
     }
@@ -120,6 +123,14 @@ impl Recorder {
     /// A recorder that belongs to no run, for tests of what records.
     pub fn detached() -> Self {
         Self::new(RunClock::new(), Arc::new(Catalog::new(limits::SERIES)))
+    }
+
+    pub(super) fn loop_lag(&self) -> Option<TrendId> {
+        self.inner.loop_lag.get()
+    }
+
+    pub(super) fn set_loop_lag(&self, lag: TrendId) {
+        self.inner.loop_lag.set(Some(lag));
     }
 
     /// The run's clock.

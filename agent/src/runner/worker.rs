@@ -226,7 +226,8 @@ struct Working {
     late: Duration,
     once: JoinSet<(Part, SessionEnd)>,
     interrupt: CancellationToken,
-    lag: Option<(TrendId, Instant)>,
+    /// When the loop is sampled next.
+    lag: Option<Instant>,
 }
 
 /// What a worker woke up for.
@@ -314,7 +315,7 @@ impl Working {
     async fn wake(&mut self, cut_at: Instant) -> Woken {
         let lag = async {
             match self.lag {
-                Some((_, due)) => {
+                Some(due) => {
                     sleep_until(due).await;
                     due
                 }
@@ -361,11 +362,8 @@ impl Working {
     fn start_scenarios(&mut self, at: Instant) {
         self.busy = true;
         let agent = self.context.facts.agent.as_str();
-        let lag = self
-            .context
-            .recorder
-            .trend(MetricId::AgentLoopLag, &[("agent", agent)]);
-        self.lag = Some((lag, at.max(Instant::now()) + limits::LOOP_LAG_EVERY));
+        self.context.recorder.watch_loop(agent);
+        self.lag = Some(at.max(Instant::now()) + limits::LOOP_LAG_EVERY);
         let shares = std::mem::take(&mut self.run.shares);
         for (position, share) in shares.into_iter().enumerate() {
             let Some(share) = share else {
@@ -441,9 +439,8 @@ impl Working {
 
     fn sample_lag(&mut self, due: Instant) {
         let now = Instant::now();
-        if let Some((lag, next)) = &mut self.lag {
-            self.context.recorder.observe(*lag, now, now - due);
-            // From now on, not from when it was due: a stall is one sample, not a burst of them.
+        if let Some(next) = &mut self.lag {
+            self.context.recorder.ran_late(now, now - due);
             *next = now + limits::LOOP_LAG_EVERY;
         }
     }
