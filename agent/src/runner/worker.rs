@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use testmesh_shared::clock::TimeAnchor;
 use testmesh_shared::load::WorkerShare;
-use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::{Begin, Plan};
 use testmesh_shared::telemetry::{SpanSink, Traceparent, traceparent::Origin};
 use tokio::sync::{mpsc, watch};
@@ -28,7 +27,7 @@ use super::trace::Tracer;
 use crate::driver::{Connections, Gate};
 use crate::integrity::MeshClock;
 use crate::limits;
-use crate::recorder::{Catalog, Delta, Recorder, RunClock, TrendId};
+use crate::recorder::{Catalog, Delta, Recorder, RunClock};
 
 /// What setup saved.
 pub type Saves = serde_json::Map<String, serde_json::Value>;
