@@ -159,6 +159,7 @@ impl Bench {
             session: 7,
             run_started: Instant::now(),
             clock: &self.clock,
+            during: None,
         };
         drives.0.run(&attempt).await
     }
@@ -194,6 +195,7 @@ pub(crate) struct Recorded {
     pub(crate) stalls: RefCell<Vec<Duration>>,
     pub(crate) latencies: RefCell<Vec<Duration>>,
     pub(crate) durations: Cell<u64>,
+    pub(crate) watched: RefCell<Vec<(String, Duration)>>,
     pub(crate) open: Cell<i64>,
     pub(crate) counts: RefCell<RowCounts>,
     pub(crate) agreed: RefCell<Vec<(String, RowKey, u64)>>,
@@ -243,6 +245,10 @@ impl Meter for Recorded {
 
     fn stream_duration(&self, _: Duration) {
         add(&self.durations, 1);
+    }
+
+    fn watch(&self, name: &str, _: Instant, took: Duration) {
+        self.watched.borrow_mut().push((name.to_owned(), took));
     }
 
     fn stream_opened(&self, _: Instant) {

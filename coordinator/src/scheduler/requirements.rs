@@ -69,8 +69,9 @@ impl Requirements {
 fn collect_drivers(stages: &[Stage], into: &mut BTreeSet<String>) {
     for stage in stages {
         match &stage.action {
-            Action::Drive { form, .. } => {
+            Action::Drive { form, during, .. } => {
                 into.insert((*form).to_owned());
+                collect_drivers(during, into);
             }
             Action::Repeat(repeat) => collect_drivers(&repeat.stages, into),
             Action::Parallel(branches) => branches

@@ -312,6 +312,7 @@ fn inner(stage: &Stage) -> impl Iterator<Item = &Stage> {
     let groups = match &stage.action {
         Action::Repeat(repeat) => std::slice::from_ref(&repeat.stages),
         Action::Parallel(branches) => branches.as_slice(),
+        Action::Drive { during, .. } => std::slice::from_ref(during),
         _ => &[],
     };
     groups.iter().flatten()
