@@ -10,7 +10,7 @@ use std::time::Duration;
 use testmesh_agent::driver::contract::{
     Attempt, DataFault, Drives, Meter, Results, RowCounts, RowKey, StageError,
 };
-use testmesh_agent::driver::{Connections, DRIVERS};
+use testmesh_agent::driver::{Connections, DRIVERS, During};
 use testmesh_agent::integrity::MeshClock;
 use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::expr::Scope;
@@ -46,6 +46,7 @@ service S {
     rpc Rows(Ask) returns (stream Row);
     rpc Get(Ask) returns (Answer);
     rpc Upload(stream Ask) returns (Answer);
+    rpc Chat(stream Ask) returns (stream Row);
 }
 "#;
 
@@ -141,6 +142,16 @@ impl Bench {
         name: &str,
         scope: &Scope<'_>,
     ) -> Result<Results, StageError> {
+        self.run_beside(name, scope, None).await
+    }
+
+    /// One try of a stage, with something beside its stream.
+    pub(crate) async fn run_beside(
+        &self,
+        name: &str,
+        scope: &Scope<'_>,
+        during: Option<&dyn During>,
+    ) -> Result<Results, StageError> {
         let stage = self.stage(name);
         let Action::Drive { stage: drives, .. } = &stage.action else {
             panic!("{name} is no driver's stage")
@@ -159,7 +170,7 @@ impl Bench {
             session: 7,
             run_started: Instant::now(),
             clock: &self.clock,
-            during: None,
+            during,
         };
         drives.0.run(&attempt).await
     }

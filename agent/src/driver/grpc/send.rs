@@ -52,12 +52,16 @@ pub(super) enum Outgoing {
 #[derive(Debug)]
 pub(super) enum Messages {
     Listed(Vec<Message>),
-    Each {
-        list: Expr,
-        variable: Option<String>,
-        message: Message,
-        every: Option<Duration>,
-    },
+    Each(Box<Each>),
+}
+
+/// One message for each item of a list.
+#[derive(Debug)]
+pub(super) struct Each {
+    list: Expr,
+    variable: Option<String>,
+    message: Message,
+    every: Option<Duration>,
 }
 
 impl Outgoing {
@@ -73,7 +77,7 @@ impl Outgoing {
 impl Messages {
     fn read(item: Item<'_>, input: Option<&MessageDescriptor>) -> Option<Self> {
         if item.is_map() {
-            return Self::read_each(item, input);
+            return Each::read(item, input).map(Box::new).map(Self::Each);
         }
         let messages: Vec<_> = item
             .items()
@@ -82,20 +86,6 @@ impl Messages {
             .collect();
         let messages = messages.into_iter().collect::<Option<_>>();
         messages.map(Self::Listed)
-    }
-
-    fn read_each(item: Item<'_>, input: Option<&MessageDescriptor>) -> Option<Self> {
-        let list = item.key("each").and_then(Item::expr);
-        let variable = forms::optional(item, "as", Item::variable);
-        let name = variable.as_ref().and_then(Option::as_deref);
-        let message = item.with_name(name, |item| one(item, input));
-        let every = forms::optional(item, "every", Item::duration);
-        Some(Self::Each {
-            list: list?,
-            variable: variable?,
-            message: message?,
-            every: every?,
-        })
     }
 
     /// Sends all of them, and then the end.
@@ -113,38 +103,56 @@ impl Messages {
         method: &Method,
         body: SendStream<Bytes>,
     ) -> Result<(), StageError> {
-        let mut out = Out { body };
+        let mut out = Out { body, open: true };
         match self {
             Self::Listed(messages) => {
                 for message in messages {
-                    if out.message(&message.render(scope, method)?).await.is_err() {
-                        return Ok(());
-                    }
+                    out.message(&message.render(scope, method)?).await;
                 }
             }
-            Self::Each {
-                list,
-                variable,
-                message,
-                every,
-            } => {
-                let mut due = Instant::now();
-                for item in items(list, scope)? {
-                    let mut layer = Scope::over(scope);
-                    if let Some(variable) = variable {
-                        layer.set(variable.clone(), item);
-                    }
-                    if let Some(every) = every {
-                        sleep_until(due).await;
-                        due += *every;
-                    }
-                    if out.message(&message.render(&layer, method)?).await.is_err() {
-                        return Ok(());
-                    }
-                }
-            }
+            Self::Each(each) => each.send(scope, method, &mut out).await?,
         }
         out.end();
+        Ok(())
+    }
+}
+
+impl Each {
+    fn read(item: Item<'_>, input: Option<&MessageDescriptor>) -> Option<Self> {
+        let list = item.key("each").and_then(Item::expr);
+        let variable = forms::optional(item, "as", Item::variable);
+        let name = variable.as_ref().and_then(Option::as_deref);
+        let message = item.with_name(name, |item| one(item, input));
+        let every = forms::optional(item, "every", Item::duration);
+        Some(Self {
+            list: list?,
+            variable: variable?,
+            message: message?,
+            every: every?,
+        })
+    }
+
+    async fn send(
+        &self,
+        scope: &Scope<'_>,
+        method: &Method,
+        out: &mut Out,
+    ) -> Result<(), StageError> {
+        let mut due = Instant::now();
+        for item in items(&self.list, scope)? {
+            let mut layer = Scope::over(scope);
+            if let Some(variable) = &self.variable {
+                layer.set(variable.clone(), item);
+            }
+            if let Some(every) = self.every {
+                sleep_until(due).await;
+                due += every;
+            }
+            out.message(&self.message.render(&layer, method)?).await;
+            if !out.open {
+                break;
+            }
+        }
         Ok(())
     }
 }
@@ -185,29 +193,36 @@ fn items(list: &Expr, scope: &Scope<'_>) -> Result<Vec<Value>, StageError> {
 /// The way out of one call.
 struct Out {
     body: SendStream<Bytes>,
+    /// The server still takes messages.
+    open: bool,
 }
 
-/// The server takes no more.
-struct Closed;
-
 impl Out {
-    /// Sends one message, in pieces as large as the server's windows allow.
-    async fn message(&mut self, message: &[u8]) -> Result<(), Closed> {
+    /// Sends one message, in pieces as large as the server's windows allow. Nothing goes to a server that takes no more.
+    async fn message(&mut self, message: &[u8]) {
         let mut rest = framed(message);
-        while !rest.is_empty() {
-            self.body.reserve_capacity(rest.len());
-            let room = match poll_fn(|cx| self.body.poll_capacity(cx)).await {
-                Some(Ok(room)) => room.min(rest.len()),
-                Some(Err(_)) | None => return Err(Closed),
-            };
-            let piece = rest.split_to(room);
-            self.body.send_data(piece, false).map_err(|_| Closed)?;
+        while self.open && !rest.is_empty() {
+            let room = self.room(rest.len()).await.min(rest.len());
+            self.open = room > 0 && self.body.send_data(rest.split_to(room), false).is_ok();
         }
-        Ok(())
+    }
+
+    /// Waits until some of these bytes may go out; 0: none ever will.
+    async fn room(&mut self, wanted: usize) -> usize {
+        self.body.reserve_capacity(wanted);
+        while self.body.capacity() == 0 {
+            match poll_fn(|cx| self.body.poll_capacity(cx)).await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return 0,
+            }
+        }
+        self.body.capacity()
     }
 
     fn end(&mut self) {
-        // A server that has reset the call needs no end of it.
-        let _ = self.body.send_data(Bytes::new(), true);
+        if self.open {
+            // A call that the server resets meanwhile needs no end.
+            let _ = self.body.send_data(Bytes::new(), true);
+        }
     }
 }

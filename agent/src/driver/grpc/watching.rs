@@ -19,7 +19,7 @@ static WATCH: Keys = Keys {
     name: "watch",
     doc: "A time that a stage of `during` takes to show in the data.",
     keys: &[
-        Key::new("expr", Form::Expr, "As in the short form.").required(),
+        Key::new("expr", Form::Expr, "What is to become true.").required(),
         Key::new(
             "since",
             Form::Name,
@@ -49,7 +49,10 @@ impl WatchRule {
             .into_iter()
             .map(|entry| {
                 entry.check_name();
-                let expr = entry.value.key("expr").unwrap_or(entry.value);
+                let expr = match entry.value.is_map() {
+                    true => entry.value.key("expr")?,
+                    false => entry.value,
+                };
                 // `since` that is no name is a problem, and leaves no rule.
                 let since = match entry.value.key("since") {
                     Some(since) => Some(since.name()?),

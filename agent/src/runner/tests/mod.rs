@@ -1,5 +1,7 @@
 //! Sessions and scenario loops under paused time, with a driver that does what its stage says.
 
+mod during;
 mod fake;
+mod flow;
 mod loops;
 mod sessions;

@@ -141,7 +141,7 @@ fn what_is_wrong_with_them_is_told() {
         (
             &results,
             &[
-                "18:69: not_in_scope: `message` is not in scope (a message is read by `stop: { when }` and `watch` of its stream; `expect` and `save` read `stream.last`)",
+                "18:63: not_in_scope: `message` is not in scope (a message is read by `stop: { when }` and `watch` of its stream; `expect` and `save` read `stream.last`)",
             ],
         ),
     ]);
