@@ -286,6 +286,44 @@ async fn stages_beside_a_stream_begin_with_its_first_message() {
 }
 
 #[tokio::test]
+async fn a_stream_may_wait_for_both_in_whichever_order() {
+    let script = vec![row(0), pause(30), row(1), pause(200), row(2), Act::Hang];
+    let server = servers::grpc(script).await;
+    let run = async |stop: &str, lasts: u64| {
+        let bench = beside(&server, &format!(", stop: {{ {stop}, after: during }}"));
+        let acts = Acts::lasting(lasts);
+        let results = bench.run_beside("rows", &scope(), Some(&acts)).await;
+        assert!(acts.over.get(), "{stop}");
+        let took = results
+            .as_ref()
+            .expect("stops")
+            .stream
+            .as_ref()
+            .expect("a stream")
+            .duration;
+        (outcome(results), took)
+    };
+    let when = |number| format!("when: 'message.number[0] == {number}'");
+    let cases = [
+        ("messages: 2", 70, Ok(2), 70),
+        ("messages: 3", 10, Ok(3), 230),
+        (&when(1), 70, Ok(2), 70),
+        (&when(2), 10, Ok(3), 230),
+        ("for: 50ms", 80, Ok(2), 80),
+        ("for: 80ms", 20, Ok(2), 80),
+        ("idle: 20ms", 70, Ok(2), 70),
+        ("idle: 60ms", 1, Ok(2), 90),
+    ];
+    for (stop, lasts, messages, millis) in cases {
+        let (found, took) = run(stop, lasts).await;
+        assert_eq!(found, messages, "{stop}, {lasts}");
+        // The third row bounds it from above.
+        let least = Duration::from_millis(millis - 5);
+        assert!(took >= least, "{stop}, {lasts}: {took:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_is_enough_before_cuts_them() {
     let mut server = servers::grpc(vec![row(0), pause(50), row(1), Act::Hang]).await;
     let bench = beside(&server, ", stop: { messages: 2 }");

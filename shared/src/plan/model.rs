@@ -221,6 +221,16 @@ impl Stage {
         self.reads.contains(&result)
     }
 
+    /// The stages within: those that it repeats, runs side by side, or runs beside its stream.
+    pub fn inner(&self) -> impl Iterator<Item = &Self> {
+        let lists = match &self.action {
+            Action::Repeat(repeat) => std::slice::from_ref(&repeat.stages),
+            Action::Parallel(branches) => branches.as_slice(),
+            Action::Drive { during, .. } => std::slice::from_ref(during),
+        };
+        lists.iter().flatten()
+    }
+
     /// Whether a plan may mean this stage by that name: its own, or that without the prefixes of `use`.
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {

@@ -26,6 +26,8 @@ pub(super) struct Beside<'a> {
     during: Option<&'a dyn During>,
     running: Option<LocalBoxFuture<'a, Result<(), StageError>>>,
     watching: Option<Watching<'a>>,
+    /// The stream goes on until the stages of `during` have run.
+    waits: bool,
     cut: bool,
 }
 
@@ -63,6 +65,16 @@ impl<'a> Beside<'a> {
             watching,
             ..Self::default()
         }
+    }
+
+    /// The same, for a stream that goes on at least until the stages of `during` have run, if it `waits`.
+    pub(super) fn with_after_during(self, waits: bool) -> Self {
+        Self { waits, ..self }
+    }
+
+    /// Whether the stream goes on, however much has come of it.
+    pub(super) const fn holds(&self) -> bool {
+        self.waits && (self.during.is_some() || self.running.is_some())
     }
 
     /// Messages that go out from now on.

@@ -69,6 +69,8 @@ pub(super) struct GrpcStage {
     pub(super) metadata: Vec<(HeaderName, Template)>,
     /// Unless the plan writes one, a stream is to end by itself.
     pub(super) stop: Option<StopRule>,
+    /// It goes on at least until the stages of `during` have run.
+    pub(super) after_during: bool,
     /// Statuses that end the stream well; `None`: OK, if `stop` waits for the end.
     pub(super) end: Option<Vec<EndRule>>,
     pub(super) watch: Vec<WatchRule>,
@@ -225,7 +227,8 @@ fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
     let target = item.key("target").and_then(|target| target.target("grpc"));
     let metadata = forms::headers(item, "metadata");
     let own_address = forms::optional(item, "address", Item::template);
-    let stop = forms::optional(item, "stop", |stop| StopRule::read(stop, item));
+    let stop = forms::optional(item, "stop", StopRule::read);
+    let after_during = stop::read_after(item);
     let end = forms::optional(item, "end", stop::read_end);
     let watch = forms::optional(item, "watch", WatchRule::read_all);
     let windows = windows(item);
@@ -278,6 +281,7 @@ fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
         outgoing,
         metadata: metadata?,
         stop: stop?,
+        after_during: after_during?,
         end: end?,
         watch: watch?.unwrap_or_default(),
         has_during: item.has("during"),

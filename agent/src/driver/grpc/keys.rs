@@ -131,7 +131,7 @@ static STOP: Keys = Keys {
         Key::new(
             "after",
             Form::Word(&["during"]),
-            "When the stages of `during` have run.",
+            "When the stages of `during` have run. Beside another key but `end`: when they have run and that is met, in whichever order.",
         ),
         Key::new(
             "when",
@@ -139,9 +139,10 @@ static STOP: Keys = Keys {
             "With the first message for which this is true. It reads what expressions in `watch` do; messages are decoded for it.",
         ),
     ],
-    groups: &[Group::ExactlyOne(&[
-        "messages", "for", "end", "idle", "after", "when",
-    ])],
+    groups: &[
+        Group::AtMostOne(&["messages", "for", "end", "idle", "when"]),
+        Group::AtMostOne(&["end", "after"]),
+    ],
 };
 
 static END: Keys = Keys {

@@ -25,6 +25,7 @@ use super::stop::{Accepted, Stop};
 use super::watching::Watching;
 use super::{reflection, schema};
 use crate::driver::contract::{Attempt, Body, Driver, Results, StageError, StreamResults};
+use crate::driver::during::During;
 use crate::driver::http::{header_value, shown};
 use crate::driver::limits;
 use crate::driver::message::Encoded;
@@ -240,10 +241,9 @@ impl GrpcStage {
         let mut alarm = Alarm::new(attempt.stage.timeout.is_none(), stop.is_silence());
         let keep = attempt.stage.reads("stream") || self.end_reads_stream();
         let mut watch = Watch::new(attempt.meter, attempt.stage.stall, checker, keep);
-        let mut beside = Beside::stream(
-            attempt.during,
-            Watching::new(attempt, &schema.method.output, &self.watch, stop.when()),
-        );
+        let watching = Watching::new(attempt, &schema.method.output, &self.watch, stop.when());
+        let mut beside =
+            Beside::stream(attempt.during, watching).with_after_during(self.after_during);
         let call = self.call(attempt, connection, schema, &mut beside);
         let Some(reply) = alarm.wait(call, None, &watch).await else {
             return Err(silent(&watch));
@@ -300,6 +300,7 @@ impl GrpcStage {
         } else {
             u64::MAX
         };
+        let mut enough = matches!(stop, Stop::Nothing);
         loop {
             // Once per wake-up: messages that are found together came together.
             let at = Instant::now();
@@ -313,9 +314,9 @@ impl GrpcStage {
                     watch.flush(at);
                     return Err(error);
                 }
-                let enough = beside.message(at, message, watch);
-                let enough = enough? || watch.seen().is_some_and(|seen| seen.messages >= wanted);
-                if enough {
+                let counted = || watch.seen().is_some_and(|seen| seen.messages >= wanted);
+                enough = beside.message(at, message, watch)? || enough || counted();
+                if enough && !beside.holds() {
                     watch.flush(at);
                     return Ok(End::Stopped);
                 }
@@ -324,16 +325,14 @@ impl GrpcStage {
             if watch.seen().is_some() {
                 beside.begin();
             }
-            let stop_at = stop.due(watch);
+            let stop_at = stop.due(watch).filter(|_| !beside.holds());
             if stop_at.is_some_and(|stop_at| at >= stop_at) {
                 return Ok(End::Stopped);
             }
             match alarm.wait(beside.more(reply), stop_at, watch).await {
                 Some(Ok(Came::More)) => {}
                 Some(Ok(Came::Status(status))) => return Ok(End::Status(status)),
-                Some(Ok(Came::DuringOver)) if matches!(stop, Stop::AfterDuring) => {
-                    return Ok(End::Stopped);
-                }
+                Some(Ok(Came::DuringOver)) if enough => return Ok(End::Stopped),
                 Some(Ok(Came::DuringOver)) => {}
                 Some(Err(error)) => return Err(error),
                 None if stop_at.is_some_and(|stop_at| Instant::now() >= stop_at) => {
@@ -341,6 +340,15 @@ impl GrpcStage {
                 }
                 None => return Err(silent(watch)),
             }
+        }
+    }
+
+    /// What a stream that ended has not come to, in words.
+    fn missed(&self, stop: Stop<'_>, during: Option<&dyn During>) -> String {
+        let unfinished = during.is_some_and(|during| !during.is_over());
+        match self.after_during && unfinished {
+            true => Stop::Nothing.to_string(),
+            false => stop.to_string(),
         }
     }
 
@@ -375,7 +383,7 @@ impl GrpcStage {
         let early = match accepted {
             Accepted::Yes => None,
             Accepted::When(when) => holds_not(when, attempt, &results)?,
-            Accepted::No if failure.is_none() => Some(stop.to_string()),
+            Accepted::No if failure.is_none() => Some(self.missed(stop, attempt.during)),
             Accepted::No => None,
         };
         if let Some(missed) = early {

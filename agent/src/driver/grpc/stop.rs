@@ -21,8 +21,8 @@ pub(super) enum StopRule {
 }
 
 impl StopRule {
-    /// Reads `stop`; `item` is its value, `call` that of the whole call.
-    pub(super) fn read(item: Item<'_>, call: Item<'_>) -> Option<Self> {
+    /// Reads `stop`, but for `after`.
+    pub(super) fn read(item: Item<'_>) -> Option<Self> {
         if !item.is_map() {
             return item.word(&["end"]).map(|_| Self::Fixed(Stop::End));
         }
@@ -38,11 +38,19 @@ impl StopRule {
         if let Some(when) = item.key("when") {
             return when.expr_over(watching::RESULTS).map(Self::When);
         }
-        if let Some(after) = item.key("after") {
-            return after_during(after, call);
+        if let Some(end) = item.key("end") {
+            return end.bool().map(|_| Self::Fixed(Stop::End));
         }
-        item.key("end")?.bool()?;
-        Some(Self::Fixed(Stop::End))
+        if item.has("after") {
+            return Some(Self::Fixed(Stop::Nothing));
+        }
+        let message = "`stop` needs one of `messages`, `for`, `end`, `idle`, `after`, `when`";
+        item.problem(
+            ProblemCode::MissingKey,
+            message,
+            "write when the stream is enough",
+        );
+        None
     }
 
     /// When a stream of one try is enough.
@@ -65,15 +73,19 @@ fn some_time(item: Item<'_>) -> Option<Duration> {
     Some(duration)
 }
 
-fn after_during(item: Item<'_>, call: Item<'_>) -> Option<StopRule> {
-    item.word(&["during"])?;
-    if !call.has("during") {
+/// Reads whether a stream goes on at least until the stages of `during` have run; `item` is the whole call.
+pub(super) fn read_after(item: Item<'_>) -> Option<bool> {
+    let Some(after) = item.key("stop").and_then(|stop| stop.key("after")) else {
+        return Some(false);
+    };
+    after.word(&["during"])?;
+    if !item.has("during") {
         let hint = "write the stages that run while the stream is open under `during`";
         let message = "`after: during` needs `during`, which this call does not have";
-        item.problem(ProblemCode::Conflict, message, hint);
+        after.problem(ProblemCode::Conflict, message, hint);
         return None;
     }
-    Some(StopRule::Fixed(Stop::AfterDuring))
+    Some(true)
 }
 
 /// A number of messages.
@@ -117,7 +129,8 @@ pub(super) enum Stop<'a> {
     Messages(u64),
     For(Duration),
     Idle(Duration),
-    AfterDuring,
+    /// As soon as nothing holds it any more.
+    Nothing,
     When(&'a Expr),
     End,
 }
@@ -128,7 +141,7 @@ impl<'a> Stop<'a> {
         match self {
             Self::For(duration) => watch.seen().map(|seen| seen.first + duration),
             Self::Idle(duration) => watch.seen().map(|seen| seen.last + duration),
-            Self::Messages(_) | Self::AfterDuring | Self::When(_) | Self::End => None,
+            Self::Messages(_) | Self::Nothing | Self::When(_) | Self::End => None,
         }
     }
 
@@ -152,7 +165,7 @@ impl fmt::Display for Stop<'_> {
             Self::Messages(count) => write!(f, "`stop: {{ messages: {count} }}` was met"),
             Self::For(duration) => write!(f, "`stop: {{ for: {duration:?} }}` was met"),
             Self::Idle(duration) => write!(f, "`stop: {{ idle: {duration:?} }}` was met"),
-            Self::AfterDuring => f.write_str("the stages of `during` had run"),
+            Self::Nothing => f.write_str("the stages of `during` had run"),
             Self::When(when) => write!(f, "`{}` was true", when.source()),
             Self::End => f.write_str("it was to end so"),
         }

@@ -3,7 +3,7 @@
 use super::accept::with_stages;
 use super::fake::{plan, problems};
 use super::refuse::check_stages;
-use crate::plan::Action;
+use crate::plan::{Action, Stage};
 
 /// A stream with these stages beside it, and this in its own keys.
 fn stream(more: &str, during: &str) -> String {
@@ -26,8 +26,14 @@ fn they_are_read_like_all_stages() {
     let Action::Drive { during, .. } = &stream.action else {
         panic!("a driver's stage")
     };
-    let names: Vec<&str> = during.iter().map(|stage| stage.name.as_str()).collect();
-    assert_eq!(names, ["b", "c", "d"]);
+    let names = |stages: Vec<&Stage>| {
+        stages
+            .iter()
+            .map(|stage| stage.name.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(stream.inner().collect()), ["b", "c", "d"]);
+    assert_eq!(names(during[2].inner().collect()), ["e"]);
 }
 
 #[test]
