@@ -256,6 +256,29 @@ async fn messages_larger_than_the_windows_go_out_in_pieces() {
 }
 
 #[tokio::test]
+async fn a_message_is_made_when_the_server_has_room_for_it() {
+    fn reads_nothing(mut talk: Talk) -> BoxFuture<'static, ()> {
+        async move {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            talk.answer(0);
+            talk.end(0);
+        }
+        .boxed()
+    }
+    let server = server(reads_nothing).await;
+    // The second one cannot be made.
+    let keys = format!(
+        ", messages: {{ each: 'range(3)', as: i, message: {{ id: '${{1 / (1 - i)}}', text: '{}' }} }}",
+        large()
+    );
+    let results = bench(&server, "Upload", &keys, "").run("talk").await;
+    assert_eq!(value(&results.expect("an answer")), 0);
+    let reading = self::server(counts).await;
+    let failure = bench(&reading, "Upload", &keys, "").failure("talk").await;
+    assert_eq!(failure, ("expectation", Some("template")));
+}
+
+#[tokio::test]
 async fn a_server_may_answer_before_it_has_read_everything() {
     fn first(mut talk: Talk) -> BoxFuture<'static, ()> {
         async move {

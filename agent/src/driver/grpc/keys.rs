@@ -118,7 +118,7 @@ const COUNT: Form = Form::Either(&[Form::Template, Form::Int(1, i64::MAX)]);
 
 static STOP: Keys = Keys {
     name: "stop",
-    doc: "When a stream is enough. The call is cancelled then.",
+    doc: "When a stream is enough: one of these, or `after` and one that goes with it. The call is cancelled then.",
     keys: &[
         Key::new("messages", COUNT, "After so many messages."),
         Key::new("for", Form::Duration, "So long after the first message."),
