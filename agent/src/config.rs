@@ -9,6 +9,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::limits;
+use crate::runner::Transcript;
 
 /// Everything an agent needs to know before it dials in.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Config {
     pub give_up: Option<Duration>,
     /// Values of secrets that are not read from the environment; `testmesh run` hands its own over.
     pub secrets: BTreeMap<String, String>,
+    /// Hears every request and reply.
+    pub transcript: Option<Transcript>,
     /// How many agents share this process. More than one: CPU and memory are those of the process.
     pub agents_in_process: usize,
 }
@@ -73,6 +76,7 @@ impl Config {
             sessions: None,
             give_up: None,
             secrets: BTreeMap::new(),
+            transcript: None,
             agents_in_process: agents_in_process.max(1),
         }
     }

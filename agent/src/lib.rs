@@ -19,3 +19,4 @@ pub mod telemetry;
 
 pub use app::{Agent, AgentError};
 pub use config::{Config, ConfigError};
+pub use runner::Transcript;

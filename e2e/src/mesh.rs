@@ -263,6 +263,16 @@ impl Mesh {
         Ok(())
     }
 
+    /// The variables with which any command speaks to this mesh, about its testbed.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let mut env = vec![("TESTMESH_COORDINATOR".to_owned(), self.url.clone())];
+        if let Some((_, focus)) = &self.testbed {
+            env.push(("TESTMESH_VAR_FOCUS".to_owned(), focus.clone()));
+        }
+        env
+    }
+
     /// `testmesh run PLAN --coordinator URL`, against this mesh's testbed if it has one.
     #[must_use]
     pub fn run(&self, plan: &Path) -> Cli {

@@ -43,8 +43,23 @@ impl Process {
     ///
     /// If it cannot be started.
     pub fn start(program: &Path, args: &[String], env: &[(String, String)]) -> Result<Self> {
+        Self::start_in(Path::new("."), program, args, env)
+    }
+
+    /// The same in a folder of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::start`].
+    pub fn start_in(
+        folder: &Path,
+        program: &Path,
+        args: &[String],
+        env: &[(String, String)],
+    ) -> Result<Self> {
         let mut command = Command::new(program);
         command
+            .current_dir(folder)
             .args(args)
             .env_remove("TESTMESH_COORDINATOR")
             .envs(env.iter().cloned())

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod digest;
 pub mod error;
 pub mod exit_code;
+pub mod feed;
 pub mod id;
 pub mod integrity;
 pub mod load;

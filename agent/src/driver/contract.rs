@@ -25,6 +25,7 @@ use super::connections::Connections;
 use super::during::During;
 use super::limits;
 use super::message::Encoded;
+use super::transcript::Listener;
 use crate::integrity::MeshClock;
 
 /// One stage's driver, read from the plan and ready to run any number of times.
@@ -134,6 +135,8 @@ pub struct Attempt<'a> {
     pub clock: &'a MeshClock,
     /// What goes on while the stream is open.
     pub during: Option<&'a dyn During>,
+    /// Hears what is asked and answered, if anybody wants to.
+    pub listener: Option<&'a dyn Listener>,
 }
 
 /// Where a driver records what it sees. Bound to one scenario and stage; recording is cheap and never waits.

@@ -12,6 +12,7 @@ pub(crate) mod limits;
 pub mod message;
 mod stream;
 pub mod table;
+pub mod transcript;
 pub(crate) mod transport;
 mod wait;
 

@@ -97,7 +97,7 @@ impl<'a> Watch<'a> {
     ///
     /// If its data cannot be what the plan says; the stream is then over.
     #[inline]
-    pub(crate) fn message(&mut self, at: Instant, message: &[u8]) -> Result<(), StageError> {
+    pub(crate) fn message(&mut self, at: Instant, message: &[u8]) -> Result<(), Box<StageError>> {
         let bytes = message.len() as u64;
         let (known, checked) = match &mut self.checker {
             Some(checker) => checker.message(at, message),

@@ -55,6 +55,8 @@ struct Rows<'a> {
     taken: u64,
     /// Rows have numbers.
     ordered: bool,
+    /// Rows are compared one by one. If not, none is digested.
+    compared: bool,
 }
 
 impl<'a> Checker<'a> {
@@ -70,6 +72,7 @@ impl<'a> Checker<'a> {
         attempt: &'a Attempt<'a>,
     ) -> Result<Self, StageError> {
         let truth = Truth::new(integrity.truth.as_ref(), attempt)?;
+        let compared = layout.has_key || truth.compares_rows();
         let wanted = truth.needs_stream_digest() || attempt.stage.reads("stream");
         Ok(Self {
             meter: attempt.meter,
@@ -83,6 +86,7 @@ impl<'a> Checker<'a> {
                 news: RowCounts::default(),
                 taken: 0,
                 ordered: layout.ordered,
+                compared,
             },
             told: OrderCounts::default(),
             digest: wanted.then(StreamDigest::new),
@@ -95,9 +99,9 @@ impl<'a> Checker<'a> {
     /// cannot are counted all the same, as mismatched or unverified.
     ///
     /// The error is `protocol` with code `bad_message` if it is no such message; `integrity` with code `row_shape` or
-    /// `key_not_unique`.
+    /// `key_not_unique`. It is boxed because the way back is taken for every message, and nearly always without one.
     #[inline]
-    pub fn message(&mut self, at: Instant, message: &[u8]) -> (u64, Result<(), StageError>) {
+    pub fn message(&mut self, at: Instant, message: &[u8]) -> (u64, Result<(), Box<StageError>>) {
         let found = match self.scanner.scan(message) {
             Ok(found) => found,
             Err(error) => {
@@ -115,7 +119,7 @@ impl<'a> Checker<'a> {
             let mut all = Ok(());
             let rows = splitter.rows(&found, |row| {
                 // Of a message with an error the other rows are rows all the same.
-                let taken = self.rows.take(&row);
+                let taken = self.rows.take(row.sequence, || row);
                 if all.is_ok() {
                     all = taken;
                 }
@@ -126,8 +130,8 @@ impl<'a> Checker<'a> {
                 Err(shape) => self.rows.misshapen(shape),
             };
         }
-        match found.row() {
-            Ok(Some(row)) => (1, self.rows.take(&row)),
+        match found.number() {
+            Ok(Some(number)) => (1, self.rows.take(number, || found.row(number))),
             // Without numbers a message is a row, and may well be empty.
             Ok(None) if !self.rows.ordered => (0, Ok(())),
             Ok(None) => self.rows.none(message),
@@ -204,15 +208,30 @@ pub(super) struct Over<'a> {
 }
 
 impl Rows<'_> {
-    /// Checks one row.
+    /// Checks one row. What it holds besides its number is asked for only if it is compared with something.
     #[inline]
-    fn take(&mut self, row: &Row<'_>) -> Result<(), StageError> {
+    fn take<'m>(
+        &mut self,
+        number: i64,
+        row: impl FnOnce() -> Row<'m>,
+    ) -> Result<(), Box<StageError>> {
         if self.ordered {
-            let order = self.sequence.push(row.sequence);
+            let order = self.sequence.push(number);
             if order != Order::Next {
-                self.faults.order(order, row.sequence);
+                self.faults.order(order, number);
             }
         }
+        if self.compared {
+            self.compare(&row())?;
+        } else {
+            self.truth.uncompared(1, &mut self.news);
+        }
+        self.taken += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn compare(&mut self, row: &Row<'_>) -> Result<(), Box<StageError>> {
         if let Some(keys) = &mut self.keys
             && !keys.is_unique(&row.key, row.digest.as_u64())
         {
@@ -220,44 +239,47 @@ impl Rows<'_> {
             return Err(key_not_unique(&row.key));
         }
         self.truth.row(row, &mut self.news, &mut self.faults);
-        self.taken += 1;
         Ok(())
     }
 
     /// A message without a row counts as one that is mismatched.
     #[cold]
-    fn none(&mut self, message: &[u8]) -> (u64, Result<(), StageError>) {
+    fn none(&mut self, message: &[u8]) -> (u64, Result<(), Box<StageError>>) {
         self.news.mismatched += 1;
         (1, Err(no_row(message)))
     }
 
     /// Rows that cannot be told apart are mismatched.
     #[cold]
-    fn misshapen(&mut self, shape: RowShape) -> (u64, Result<(), StageError>) {
+    fn misshapen(&mut self, shape: RowShape) -> (u64, Result<(), Box<StageError>>) {
         self.news.mismatched += shape.rows();
         (shape.rows(), Err(row_shape(shape)))
     }
 }
 
-fn unreadable(error: ScanError, message: &[u8]) -> StageError {
+#[cold]
+fn unreadable(error: ScanError, message: &[u8]) -> Box<StageError> {
     let start = message[..message.len().min(16)].escape_ascii();
     let text = format!("a message of {} bytes ({start}…): {error}", message.len());
-    StageError::new(ErrorKind::Protocol, text).with_code("bad_message")
+    Box::new(StageError::new(ErrorKind::Protocol, text).with_code("bad_message"))
 }
 
-fn no_row(message: &[u8]) -> StageError {
+#[cold]
+fn no_row(message: &[u8]) -> Box<StageError> {
     let text = format!(
         "a message of {} bytes has no row: neither a number nor a payload",
         message.len()
     );
-    StageError::new(ErrorKind::Integrity, text).with_code("row_shape")
+    Box::new(StageError::new(ErrorKind::Integrity, text).with_code("row_shape"))
 }
 
-fn row_shape(shape: RowShape) -> StageError {
-    StageError::new(ErrorKind::Integrity, shape.to_string()).with_code("row_shape")
+#[cold]
+fn row_shape(shape: RowShape) -> Box<StageError> {
+    Box::new(StageError::new(ErrorKind::Integrity, shape.to_string()).with_code("row_shape"))
 }
 
-fn key_not_unique(key: &Key<'_>) -> StageError {
+#[cold]
+fn key_not_unique(key: &Key<'_>) -> Box<StageError> {
     let key = match key {
         Key::Number(number) => number.to_string(),
         Key::Text(text) => text.to_string(),
@@ -265,5 +287,5 @@ fn key_not_unique(key: &Key<'_>) -> StageError {
     let text = format!(
         "the key {key} came twice in one stream, with different bytes: rows cannot be compared by it"
     );
-    StageError::new(ErrorKind::Integrity, text).with_code("key_not_unique")
+    Box::new(StageError::new(ErrorKind::Integrity, text).with_code("key_not_unique"))
 }

@@ -127,11 +127,27 @@ impl<'a> Truth<'a> {
         matches!(self, Self::AgreeStream(_) | Self::Digest(Ok(_)))
     }
 
+    /// Whether rows are compared one by one, by their key and digest.
+    pub(super) const fn compares_rows(&self) -> bool {
+        match self {
+            Self::Agree(_) | Self::Rows(_) => true,
+            Self::Order | Self::AgreeStream(_) | Self::Digest(_) => false,
+        }
+    }
+
+    /// Takes rows that are not compared one by one.
+    #[inline]
+    pub(super) const fn uncompared(&self, rows: u64, counts: &mut RowCounts) {
+        if matches!(self, Self::Order) {
+            counts.verified += rows;
+        }
+    }
+
     /// Compares one row, or leaves that to the coordinator.
     #[inline]
     pub(super) fn row(&mut self, row: &Row<'_>, counts: &mut RowCounts, faults: &mut Faults) {
         match self {
-            Self::Order => counts.verified += 1,
+            Self::Order | Self::AgreeStream(_) | Self::Digest(_) => self.uncompared(1, counts),
             Self::Agree(group) => {
                 group.meter.agree_row(
                     &group.name,
@@ -140,7 +156,6 @@ impl<'a> Truth<'a> {
                     group.session,
                 );
             }
-            Self::AgreeStream(_) | Self::Digest(_) => {}
             Self::Rows(Listed::Unreadable(reason)) => {
                 if counts.unverified == 0 {
                     faults.unreadable(reason);

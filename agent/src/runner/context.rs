@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use testmesh_shared::feed::RunFeed;
 use testmesh_shared::id::{AgentId, RunId, Site};
 use testmesh_shared::load::{self, Model};
 use testmesh_shared::plan::expr::{Scope, Secrets, Value};
@@ -12,6 +13,7 @@ use testmesh_shared::plan::{Plan, Scenario, Stage};
 use testmesh_shared::rng::SeedTree;
 
 use super::trace::Tracer;
+use super::transcript::Transcript;
 use crate::driver::Connections;
 use crate::integrity::MeshClock;
 use crate::recorder::{Recorder, StageSeries};
@@ -31,9 +33,36 @@ pub struct RunFacts {
     pub site: Site,
     /// The values of the plan's secrets.
     pub secrets: Secrets,
+    /// Hears every request and reply.
+    pub transcript: Option<Transcript>,
+    /// The plan's feeds, in their order of this run.
+    pub feeds: Vec<RunFeed>,
 }
 
 impl RunFacts {
+    /// The feeds of a plan in the run of that seed.
+    pub fn feeds_of(plan: &Plan, seed: u64) -> Vec<RunFeed> {
+        let feeds = plan.feeds.iter();
+        feeds.map(|feed| RunFeed::new(feed, seed)).collect()
+    }
+
+    /// The row that a session of a scenario takes of each feed that the scenario reads.
+    pub fn rows<'a>(
+        &'a self,
+        scenario: &'a Scenario,
+        session: u64,
+    ) -> impl Iterator<Item = (&'a str, Value)> {
+        let read = |run: &&RunFeed| {
+            scenario
+                .feeds
+                .iter()
+                .any(|feed| Arc::ptr_eq(feed, &run.feed))
+        };
+        let feeds = self.feeds.iter().filter(read);
+        // Of a feed at its end no session was started.
+        feeds.filter_map(move |run| Some((run.feed.name.as_str(), run.row(session)?)))
+    }
+
     /// The root of the run's randomness: what sessions draw repeats with the seed.
     pub fn seeds(&self) -> SeedTree {
         SeedTree::new(self.seed)

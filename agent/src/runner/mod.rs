@@ -18,7 +18,10 @@ pub mod session;
 mod stage;
 pub mod terminate;
 pub mod trace;
+mod transcript;
 pub mod worker;
+
+pub use transcript::Transcript;
 
 #[cfg(test)]
 mod tests;

@@ -180,15 +180,21 @@ fn read(prepare: &Prepare, content: &Content, config: &Config) -> Result<Ready, 
         problems: problems.iter().map(wire_problem).collect(),
         ..refuse(format!("the plan has {} problems", problems.len()))
     })?;
+    let narrowing = from_proto::narrowing(prepare.narrowing.as_ref());
+    let plan = plan
+        .narrowed(&narrowing)
+        .map_err(|error| refuse(error.to_string()))?;
     let shares = shares(prepare, &plan).map_err(refuse)?;
     let secrets = secrets(&plan, config).map_err(refuse)?;
     let facts = RunFacts {
         run,
+        feeds: RunFacts::feeds_of(&plan, prepare.seed),
         plan: Arc::new(plan),
         seed: prepare.seed,
         agent: config.id.clone(),
         site: config.site.clone(),
         secrets,
+        transcript: config.transcript.clone(),
     };
     Ok(Ready {
         facts: Arc::new(facts),

@@ -144,10 +144,13 @@ impl Session<'_> {
             .child(&self.scenario.name)
             .child_index(self.index);
         scope.set_random(Arc::new(Random::new(seeds.number())));
-        if self.scenario.scenario().is_some() {
+        if let Some(scenario) = self.scenario.scenario() {
             scope.set_field("session", "id", self.name());
             scope.set_field("session", "index", number(self.index));
             scope.set_field("session", "virtual_user", number(virtual_user));
+            for (feed, row) in self.run.facts.rows(scenario, self.index) {
+                scope.set_field("feed", feed.to_owned(), row);
+            }
         }
     }
 

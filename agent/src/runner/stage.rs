@@ -19,6 +19,8 @@ use super::results;
 use super::retry;
 use super::session::{Session, bounded, defect};
 use super::trace::StageSpan;
+use super::transcript::Teller;
+use crate::driver::transcript::Listener;
 use crate::driver::{Attempt, Drives, During, Evidence, Results, StageError};
 use crate::limits;
 use crate::recorder::{Outcome, Severity, StageMeter, StageNotes, StageSeries};
@@ -163,7 +165,23 @@ impl Session<'_> {
         };
         meter.end(kind);
         running.try_ends(kind);
+        match (&outcome, self.teller(stage)) {
+            (Try::NotYet(error), Some(teller)) => teller.failed(error, true),
+            (Try::Failed(error), Some(teller)) => teller.failed(error, false),
+            _ => {}
+        }
         outcome
+    }
+
+    /// Who tells what the stage asks and is told, if anybody listens.
+    fn teller<'s>(&'s self, stage: &'s Stage) -> Option<Teller<'s>> {
+        let transcript = self.run.facts.transcript.as_ref()?;
+        Some(Teller {
+            transcript,
+            secrets: &self.run.facts.secrets,
+            session: self.name(),
+            stage: &stage.name,
+        })
     }
 
     /// What the stage does, once.
@@ -185,6 +203,7 @@ impl Session<'_> {
                 let driver =
                     driver.ok_or_else(|| defect(format!("`{form}` was read but cannot be run")))?;
                 let during = DuringStages::new(self, during, scope, running.span);
+                let teller = self.teller(stage);
                 let attempt = Attempt {
                     stage,
                     scope,
@@ -195,6 +214,7 @@ impl Session<'_> {
                     run_started: self.run_started,
                     clock: &self.run.clock,
                     during: during.as_ref().map(|during| during as &dyn During),
+                    listener: teller.as_ref().map(|teller| teller as &dyn Listener),
                 };
                 let result = driver.0.run(&attempt).await;
                 match during.map(DuringStages::end) {

@@ -162,6 +162,7 @@ impl Bench {
             .expect("every driver's stage is one that it drives");
         let connections = self.session.borrow().clone();
         let attempt = Attempt {
+            listener: None,
             stage,
             scope,
             connections: &connections,

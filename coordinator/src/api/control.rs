@@ -15,6 +15,7 @@ use testmesh_shared::id::RunId;
 use testmesh_shared::plan::{self, Files, Plan, Source, VarOverrides};
 use testmesh_shared::rng::default_seed;
 use testmesh_shared::telemetry::Traceparent;
+use testmesh_shared::wire::from_proto;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -53,6 +54,7 @@ impl ControlService {
         let overrides = VarOverrides::from_json(&request.vars).map_err(|error| {
             Status::invalid_argument(format!("the variables are no JSON object: {error}"))
         })?;
+        let narrowing = from_proto::narrowing(request.narrowing.as_ref());
         let name = request.plan_file;
         let work = move || {
             let text = std::str::from_utf8(&text).map_err(|error| vec![not_text(&name, &error)])?;
@@ -63,13 +65,16 @@ impl ControlService {
             };
             let loaded = plan::load(source, &overrides, DRIVERS);
             loaded
-                .map(|(plan, _)| plan)
+                .map(|(plan, _)| plan.narrowed(&narrowing))
                 .map_err(|problems| problems.iter().map(encode::problem).collect())
         };
         let loaded = self.parts.tasks.spawn_blocking("load", work).await;
-        loaded.map_err(|_| {
+        let loaded = loaded.map_err(|_| {
             Status::internal("the plan could not be read; the coordinator's log says why")
-        })
+        })?;
+        loaded
+            .map(|narrowed| narrowed.map_err(|error| Status::invalid_argument(error.to_string())))
+            .map_or_else(|problems| Ok(Err(problems)), |plan| plan.map(Ok))
     }
 
     fn blob(&self, digest: &str, path: &str) -> Result<Arc<[u8]>, Status> {
@@ -134,6 +139,7 @@ impl Control for ControlService {
         let parent = Traceparent::extract_metadata(request.metadata());
         let request = request.into_inner();
         let (vars, seed, agents) = (request.vars.clone(), request.seed, request.agents);
+        let narrowing = from_proto::narrowing(request.narrowing.as_ref());
         let plan = match self.load(request).await? {
             Ok(plan) => plan,
             Err(problems) => {
@@ -149,6 +155,7 @@ impl Control for ControlService {
             id: id.clone(),
             plan: Arc::new(plan),
             vars,
+            narrowing,
             seed,
             agents,
             parent,

@@ -2,6 +2,7 @@
 //!
 //! Commands and flags that this build does not run yet are here too, marked "(not yet)", so that what is known is known;
 //! using one exits with 2 and says so.
+use super::examples;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,14 +35,19 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Runs a plan and prints the verdict: in this process, or on a mesh with `--coordinator`.
+    #[command(after_help = examples::RUN)]
     Run(Run),
     /// Checks a plan and prints every problem with its place and the way out; starts nothing.
+    #[command(after_help = examples::CHECK)]
     Check(Check),
     /// Prints the JSON Schema of plans, for editors.
+    #[command(after_help = examples::SCHEMA)]
     Schema,
     /// Hands a plan to a coordinator, prints the run's id, and does not wait.
+    #[command(after_help = examples::SUBMIT)]
     Submit(Submit),
     /// Serves agents and the other commands until a signal: the coordinator of a mesh.
+    #[command(after_help = examples::SERVE)]
     Serve(Serve),
     /// Shows the agents of a mesh.
     #[command(subcommand)]
@@ -102,14 +108,14 @@ pub struct Run {
     /// Runs on agents that are started for it (not yet).
     #[arg(long, value_name = "kubernetes")]
     pub on: Option<String>,
-    /// Runs only this scenario (not yet).
+    /// Runs only this scenario, from the run's start; thresholds on others are left out.
     #[arg(long, value_name = "NAME")]
     pub scenario: Option<String>,
-    /// Runs one session and no more (not yet).
+    /// Runs one session of each scenario; the thresholds, which are about the load, are left out.
     #[arg(long)]
     pub once: bool,
-    /// Prints every request and reply; with --once (not yet).
-    #[arg(long)]
+    /// Prints every request and reply to stderr, without secrets; with --once, on agents in this process.
+    #[arg(long, requires = "once")]
     pub verbose: bool,
     /// Vars of the plan.
     #[command(flatten)]
@@ -184,6 +190,7 @@ pub struct Serve {
 #[derive(Debug, Subcommand)]
 pub enum Agents {
     /// Lists the agents with their sites, load and clocks.
+    #[command(after_help = examples::AGENTS_LIST)]
     List {
         /// The mesh.
         #[command(flatten)]
@@ -218,6 +225,7 @@ pub struct OneRun {
 #[derive(Debug, Subcommand)]
 pub enum Runs {
     /// Lists runs, the newest first.
+    #[command(after_help = examples::RUNS_LIST)]
     List {
         /// The mesh.
         #[command(flatten)]
@@ -227,6 +235,7 @@ pub enum Runs {
         output: Listing,
     },
     /// Shows where one run stands.
+    #[command(after_help = examples::RUNS_SHOW)]
     Show {
         /// Which run.
         #[command(flatten)]
@@ -236,12 +245,14 @@ pub enum Runs {
         output: Listing,
     },
     /// Follows a run to its end; exits as the run does. Ctrl-C ends the watching, not the run.
+    #[command(after_help = examples::RUNS_WATCH)]
     Watch {
         /// Which run.
         #[command(flatten)]
         run: OneRun,
     },
     /// Stops a run: nothing new starts, and sessions in flight have their graceful stop.
+    #[command(after_help = examples::RUNS_STOP)]
     Stop {
         /// Which run.
         #[command(flatten)]
@@ -251,6 +262,7 @@ pub enum Runs {
         abort: bool,
     },
     /// Fetches the report of a finished run.
+    #[command(after_help = examples::RUNS_REPORT)]
     Report {
         /// Which run.
         #[command(flatten)]

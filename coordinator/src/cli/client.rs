@@ -11,6 +11,8 @@ use testmesh_proto::v1::{
     ListRunsRequest, RunEvent, RunSummary, StopRunRequest, SubmitReply, SubmitRequest,
     WatchRequest,
 };
+use testmesh_shared::plan::Narrowing;
+use testmesh_shared::wire::to_proto;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 use url::Url;
@@ -39,6 +41,8 @@ pub struct Order {
     pub seed: Option<u64>,
     /// How many agents; absent: all that are free.
     pub agents: Option<u32>,
+    /// Which part of the plan.
+    pub narrowing: Narrowing,
 }
 
 /// A connection to a coordinator. Cheap to clone.
@@ -98,6 +102,7 @@ impl Client {
             vars: order.vars,
             seed: order.seed,
             agents: order.agents.unwrap_or(0),
+            narrowing: to_proto::narrowing(&order.narrowing),
         };
         let reply = bounded(CALL, self.control.submit(request)).await;
         Ok(reply

@@ -200,7 +200,7 @@ pub(super) async fn follow_to_verdict(
     output: &Output,
     shutdown: &Shutdown,
 ) -> Result<RunEnded, CliError> {
-    let mut view = View::new(output, plan);
+    let mut view = View::new(output, plan, output.live());
     let ended = follow(client, run, &mut view, shutdown, OnSignal::Leave).await?;
     drop(view);
     output.text(&verdict_line(&ended))?;

@@ -8,7 +8,7 @@ use super::sites;
 use crate::app::{Config, Coordinator};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use testmesh_agent::{Agent, Config as AgentConfig};
+use testmesh_agent::{Agent, Config as AgentConfig, Transcript};
 use testmesh_shared::error::Chain;
 use testmesh_shared::id::{AgentId, Site};
 use testmesh_shared::plan::Plan;
@@ -32,13 +32,14 @@ pub(super) struct LocalMesh {
 }
 
 impl LocalMesh {
-    /// Starts a coordinator on a free loopback port, and so many agents.
+    /// Starts a coordinator on a free loopback port, and so many agents; the transcript hears what their sessions say.
     ///
     /// # Errors
     /// If there are fewer agents than the plan needs, or the coordinator cannot listen.
     pub(super) async fn start(
         plan: &Plan,
         agents: u32,
+        transcript: Option<Transcript>,
         scene: &Scene<'_>,
     ) -> Result<Self, CliError> {
         let sites = sites::assign(plan, agents)?;
@@ -70,11 +71,16 @@ impl LocalMesh {
             agent_tasks,
             coordinator_tasks,
         };
-        mesh.start_agents(sites, scene)?;
+        mesh.start_agents(sites, transcript.as_ref(), scene)?;
         Ok(mesh)
     }
 
-    fn start_agents(&self, sites: Vec<String>, scene: &Scene<'_>) -> Result<(), CliError> {
+    fn start_agents(
+        &self,
+        sites: Vec<String>,
+        transcript: Option<&Transcript>,
+        scene: &Scene<'_>,
+    ) -> Result<(), CliError> {
         let in_process = sites.len();
         for (index, site) in sites.into_iter().enumerate() {
             let failed = |source: Box<dyn std::error::Error + Send + Sync>| CliError::Serve {
@@ -87,7 +93,10 @@ impl LocalMesh {
             let at: Site = site
                 .parse()
                 .map_err(|error: testmesh_shared::id::IdError| failed(error.into()))?;
-            let config = AgentConfig::new(self.url.clone(), id.clone(), at, in_process);
+            let config = AgentConfig {
+                transcript: transcript.cloned(),
+                ..AgentConfig::new(self.url.clone(), id.clone(), at, in_process)
+            };
             let agent = Agent::new(config, scene.telemetry.sink_of(AGENT_SERVICE).cloned())
                 .map_err(|error| failed(error.into()))?;
             let shutdown = self.agents_shutdown.clone();

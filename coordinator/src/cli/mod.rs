@@ -6,6 +6,7 @@
 pub mod args;
 pub mod client;
 pub mod error;
+mod examples;
 pub mod execute;
 pub mod output;
 pub mod reference;

@@ -12,8 +12,8 @@ use testmesh_agent::driver::DRIVERS;
 use testmesh_proto::v1::FileRef;
 use testmesh_shared::digest::Digest;
 use testmesh_shared::plan::{
-    self, Colour, Files, MAX_FILES, MAX_PLAN, Plan, Problem, ProblemCode, Source, Span,
-    VarOverrides,
+    self, Colour, Files, MAX_FILES, MAX_PLAN, Narrowing, NoScenario, Plan, Problem, ProblemCode,
+    Source, Span, VarOverrides,
 };
 
 /// A plan that has no problems.
@@ -87,6 +87,15 @@ impl Package {
             notes,
             overrides,
         })
+    }
+
+    /// The part of the plan that is to be run.
+    ///
+    /// # Errors
+    /// If the plan has no such part.
+    pub(super) fn narrowed(self, to: &Narrowing) -> Result<Self, NoScenario> {
+        let plan = self.plan.narrowed(to)?;
+        Ok(Self { plan, ..self })
     }
 
     /// The plan itself.

@@ -29,9 +29,9 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// A view of a run that has not told anything yet.
-    pub(super) fn new(output: &'a Output, plan: &str) -> Self {
-        let live = output.live().then(|| {
+    /// A view of a run that has not told anything yet; live: with lines that are redrawn.
+    pub(super) fn new(output: &'a Output, plan: &str, live: bool) -> Self {
+        let live = live.then(|| {
             let style = ProgressStyle::with_template("{msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
             ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)

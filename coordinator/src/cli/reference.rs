@@ -52,6 +52,14 @@ fn section(out: &mut String, command: &Command, parent: &str, depth: usize) {
             );
         }
     }
+    let examples = command.get_after_help().map(ToString::to_string);
+    let examples = examples
+        .as_deref()
+        .and_then(|help| help.strip_prefix("Examples:\n"));
+    if let Some(examples) = examples {
+        let lines: Vec<&str> = examples.lines().map(str::trim).collect();
+        let _ = write!(out, "\n```sh\n{}\n```\n", lines.join("\n"));
+    }
     for inner in command.get_subcommands() {
         section(out, inner, &name, depth + 1);
     }

@@ -14,10 +14,13 @@ use super::progress::View;
 use super::report_files::Files;
 use super::testbed::LocalTestbed;
 use super::{report_files, submit};
+use crate::report::terminal::clean;
 use crate::run::Terms;
 use std::path::Path;
+use testmesh_agent::Transcript;
 use testmesh_proto::v1::RunEnded;
 use testmesh_shared::exit_code::ExitCode;
+use testmesh_shared::plan::Narrowing;
 
 /// Runs the command.
 pub(super) async fn execute(run: Run, scene: &Scene<'_>) -> Result<ExitCode, CliError> {
@@ -27,15 +30,35 @@ pub(super) async fn execute(run: Run, scene: &Scene<'_>) -> Result<ExitCode, Cli
         .as_deref()
         .map(LocalTestbed::parse)
         .transpose()?;
-    let mut package = Package::read(&run.plan, &run.vars, &[]).map_err(refuse)?;
+    if run.verbose && run.coordinator.is_some() {
+        return Err(CliError::usage(
+            "what agents elsewhere ask and are told is not sent here",
+            "leave --coordinator and TESTMESH_COORDINATOR out, or --verbose",
+        ));
+    }
+    let narrowing = Narrowing {
+        scenario: run.scenario.clone(),
+        once: run.once,
+    };
+    let narrow = |package: Package| {
+        let narrowed = package.narrowed(&narrowing);
+        narrowed.map_err(|error| {
+            CliError::usage(
+                format!("--scenario: the plan has no `{}`", error.name),
+                error.hint,
+            )
+        })
+    };
+    let mut package = narrow(Package::read(&run.plan, &run.vars, &[]).map_err(refuse)?)?;
     let testbed = match behaviors {
         Some(behaviors) => Some(LocalTestbed::start(behaviors, run.seed).await?),
         None => None,
     };
     if let Some(testbed) = &testbed {
-        package = Package::read(&run.plan, &run.vars, &testbed.vars()).map_err(refuse)?;
+        let read = Package::read(&run.plan, &run.vars, &testbed.vars()).map_err(refuse);
+        package = narrow(read?)?;
     }
-    let result = on_mesh(&run, &package, scene).await;
+    let result = on_mesh(&run, &package, &narrowing, scene).await;
     if let Some(testbed) = testbed
         && let Err(error) = testbed.stop().await
     {
@@ -45,10 +68,18 @@ pub(super) async fn execute(run: Run, scene: &Scene<'_>) -> Result<ExitCode, Cli
     result
 }
 
-async fn on_mesh(run: &Run, package: &Package, scene: &Scene<'_>) -> Result<ExitCode, CliError> {
+async fn on_mesh(
+    run: &Run,
+    package: &Package,
+    narrowing: &Narrowing,
+    scene: &Scene<'_>,
+) -> Result<ExitCode, CliError> {
     let Some(url) = &run.coordinator else {
-        let mesh = LocalMesh::start(package.plan(), run.agents.unwrap_or(1), scene).await?;
-        let result = on_coordinator(&mesh.url(), Some(mesh.agents()), run, package, scene).await;
+        let transcript = run.verbose.then(transcript);
+        let agents = run.agents.unwrap_or(1);
+        let mesh = LocalMesh::start(package.plan(), agents, transcript, scene).await?;
+        let order = order(run, package, narrowing, Some(mesh.agents()));
+        let result = on_coordinator(&mesh.url(), order, run, package, scene).await;
         if matches!(result, Err(CliError::Stopped)) {
             // Whoever leaves now does not wait for agents to say farewell.
             mesh.abandon();
@@ -57,25 +88,43 @@ async fn on_mesh(run: &Run, package: &Package, scene: &Scene<'_>) -> Result<Exit
         let ended = mesh.stop().await;
         return result.and_then(|code| ended.map(|()| code));
     };
-    on_coordinator(url, run.agents, run, package, scene).await
+    let order = order(run, package, narrowing, run.agents);
+    on_coordinator(url, order, run, package, scene).await
+}
+
+fn order(run: &Run, package: &Package, narrowing: &Narrowing, agents: Option<u32>) -> Order {
+    Order {
+        vars: package.overrides(),
+        seed: run.seed,
+        agents,
+        narrowing: narrowing.clone(),
+    }
+}
+
+/// Tells every request and reply on stderr.
+fn transcript() -> Transcript {
+    let output = Output::detect();
+    Transcript::new(move |text| output.talk(&clean_lines(text)))
+}
+
+/// Without what would steer a terminal.
+fn clean_lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(clean).collect();
+    lines.join("\n")
 }
 
 async fn on_coordinator(
     url: &url::Url,
-    agents: Option<u32>,
+    order: Order,
     run: &Run,
     package: &Package,
     scene: &Scene<'_>,
 ) -> Result<ExitCode, CliError> {
     let output = scene.output;
     let mut client = Client::connect(url).await?;
-    let order = Order {
-        vars: package.overrides(),
-        seed: run.seed,
-        agents,
-    };
     let id = submit::accepted(&mut client, package, order, output).await?;
-    let mut view = View::new(output, &package.plan().name);
+    // Lines that are redrawn and a transcript would write over each other.
+    let mut view = View::new(output, &package.plan().name, output.live() && !run.verbose);
     view.say(&format!("run {id}"));
     let ended = follow(
         &mut client,

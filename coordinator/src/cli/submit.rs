@@ -6,6 +6,7 @@ use super::output::Output;
 use super::package::Package;
 use testmesh_proto::v1::Problem;
 use testmesh_shared::exit_code::ExitCode;
+use testmesh_shared::plan::Narrowing;
 
 /// Runs the command: the run's id goes to stdout.
 pub(super) async fn execute(submit: &Submit, output: &Output) -> Result<ExitCode, CliError> {
@@ -16,6 +17,7 @@ pub(super) async fn execute(submit: &Submit, output: &Output) -> Result<ExitCode
         vars: package.overrides(),
         seed: submit.seed,
         agents: submit.agents,
+        narrowing: Narrowing::default(),
     };
     let run = accepted(&mut client, &package, order, output).await?;
     output.text(&run)?;

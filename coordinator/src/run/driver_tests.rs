@@ -103,6 +103,7 @@ impl World {
         let id: RunId = id.parse().unwrap();
         let (plan, vars) = (Arc::new(plan), "{}".to_owned());
         let submission = Submission {
+            narrowing: testmesh_shared::plan::Narrowing::default(),
             id: id.clone(),
             plan,
             vars,

@@ -121,6 +121,7 @@ impl Driver {
                 .map(|(scenario, share)| to_proto::share(scenario, share))
                 .collect(),
             traceparent: traceparent.unwrap_or_default(),
+            narrowing: to_proto::narrowing(&self.submission.narrowing),
         };
         let plan = Arc::clone(&plan);
         self.surroundings.tasks.spawn("prepare", async move {

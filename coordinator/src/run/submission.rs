@@ -8,7 +8,7 @@ use std::time::Duration;
 use testmesh_shared::digest::Digest;
 use testmesh_shared::id::RunId;
 use testmesh_shared::load::Part;
-use testmesh_shared::plan::{Plan, Stage};
+use testmesh_shared::plan::{Narrowing, Plan, Stage};
 use testmesh_shared::telemetry::Traceparent;
 use tokio::sync::{mpsc, watch};
 
@@ -21,6 +21,8 @@ pub struct Submission {
     pub plan: Arc<Plan>,
     /// Overrides of the plan's vars, as they came: a JSON object.
     pub vars: String,
+    /// Which part of the plan this is.
+    pub narrowing: Narrowing,
     /// The seed of every random choice.
     pub seed: u64,
     /// Use so many agents; 0: all.

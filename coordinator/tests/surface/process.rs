@@ -92,9 +92,6 @@ fn wrong_usage_is_talked_about_and_exits_with_2() {
 fn what_is_not_there_yet_says_so() {
     for arguments in [
         vec!["run", "plan.yaml", "--on", "kubernetes"],
-        vec!["run", "plan.yaml", "--scenario", "one"],
-        vec!["run", "plan.yaml", "--once"],
-        vec!["run", "plan.yaml", "--verbose"],
         vec!["serve", "--store", "mongodb://host"],
         vec!["agents", "drain", "a"],
         vec!["runs", "compare", "a", "b"],

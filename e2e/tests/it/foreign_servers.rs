@@ -62,6 +62,13 @@ async fn etcd_answers_over_http_streams_equal_snapshots_and_tells_of_changes() -
     let http = Cli::run(&plan("examples/http.yaml")).var("etcd", &url);
     Expected::passed().check(&http.finish().await?);
 
+    let feed = Cli::run(&plan("examples/feed.yaml")).var("etcd", &url);
+    let outcome = feed.arg("--agents").arg("3").finish().await?;
+    Expected::passed()
+        .with("/sessions/planned", 12.0, 12.0)
+        .with("/sessions/passed", 12.0, 12.0)
+        .check(&outcome);
+
     let address = url.trim_start_matches("http://");
     let stream = Cli::run(&plan("examples/grpc-stream.yaml")).var("etcd", address);
     let outcome = stream.finish().await?;

@@ -5,9 +5,11 @@
 mod apart;
 mod bad_plans;
 mod data_faults;
+mod documented;
 mod foreign_servers;
 mod healthy;
 mod matrix;
+mod parts;
 mod plans;
 mod signals;
 mod traces;

@@ -30,6 +30,16 @@ pub struct FileRef {
     #[prost(uint64, tag = "3")]
     pub size: u64,
 }
+/// A part of a plan to run, instead of the whole.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Narrowing {
+    /// Only this scenario; empty: all of them.
+    #[prost(string, tag = "1")]
+    pub scenario: ::prost::alloc::string::String,
+    /// One session in the run of each scenario, whatever its load is.
+    #[prost(bool, tag = "2")]
+    pub once: bool,
+}
 /// A part of a blob. Chunks of one blob come in order and without gaps, because a blob may be larger than a message.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BlobChunk {
@@ -461,6 +471,9 @@ pub struct Prepare {
     /// W3C trace context of the run's span.
     #[prost(string, tag = "10")]
     pub traceparent: ::prost::alloc::string::String,
+    /// Absent: the whole plan.
+    #[prost(message, optional, tag = "11")]
+    pub narrowing: ::core::option::Option<Narrowing>,
 }
 /// The part of one scenario that an agent runs. See shared/src/segment.rs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -970,6 +983,9 @@ pub struct SubmitRequest {
     /// Use this many agents; 0: all that are connected.
     #[prost(uint32, tag = "6")]
     pub agents: u32,
+    /// Absent: the whole plan.
+    #[prost(message, optional, tag = "7")]
+    pub narrowing: ::core::option::Option<Narrowing>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubmitReply {

@@ -53,6 +53,15 @@ impl<'a> Found<'a> {
             .map(|bits| bits.cast_signed())
     }
 
+    /// The number of the only row, if there is exactly one.
+    #[inline]
+    pub(super) fn only_number(&self) -> Option<i64> {
+        match *self.slots[SEQUENCE].numbers {
+            [bits] => Some(bits.cast_signed()),
+            _ => None,
+        }
+    }
+
     /// How many rows there are.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -61,6 +70,7 @@ impl<'a> Found<'a> {
 
     /// How many keys there are.
     #[must_use]
+    #[inline]
     pub fn keys(&self) -> usize {
         let (slot, _) = self.key_slot();
         if slot.as_places {
@@ -72,6 +82,7 @@ impl<'a> Found<'a> {
 
     /// A row's key, by its place among the rows.
     #[must_use]
+    #[inline]
     pub fn key(&self, row: usize) -> Option<Key<'a>> {
         let (slot, scalar) = self.key_slot();
         if slot.as_places {
@@ -94,6 +105,7 @@ impl<'a> Found<'a> {
         })
     }
 
+    #[inline]
     fn key_slot(&self) -> (&'a Slot, Scalar) {
         match self.fields[KEY].or(self.fields[SEQUENCE]) {
             Some(field) => (&self.slots[field.slot], field.scalar),
@@ -103,6 +115,7 @@ impl<'a> Found<'a> {
     }
 
     /// The pieces of the payload, in order. None of a message whose payload is its whole.
+    #[inline]
     pub fn payload(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let whole = self.fields[PAYLOAD].is_none().then_some(self.message);
         let found = *self;
@@ -116,12 +129,14 @@ impl<'a> Found<'a> {
 
     /// The length of the payload, in bytes.
     #[must_use]
+    #[inline]
     pub fn payload_len(&self) -> usize {
         self.payload().map(<[u8]>::len).sum()
     }
 
     /// The digest of the payload as one row.
     #[must_use]
+    #[inline]
     pub fn payload_digest(&self) -> RowDigest {
         let mut pieces = self.payload();
         match (pieces.next(), pieces.next()) {
@@ -140,6 +155,7 @@ impl<'a> Found<'a> {
     /// When the server says that it sent the message, in nanoseconds since the Unix epoch, given how many nanoseconds the
     /// field's unit has. `None` if the layout names no such field, or its value cannot be a time.
     #[must_use]
+    #[inline]
     pub fn sent_at_ns(&self, unit_ns: u64) -> Option<i64> {
         let field = self.fields[SENT_AT]?;
         let bits = *self.slots[field.slot].numbers.last()?;
@@ -150,6 +166,7 @@ impl<'a> Found<'a> {
         }
     }
 
+    #[inline]
     fn piece(&self, (start, end): Place) -> &'a [u8] {
         self.message.get(start..end).unwrap_or_default()
     }

@@ -16,7 +16,7 @@ mod wire_format;
 pub use found::{Found, Key};
 pub use numbering::{Numbering, NumberingError};
 pub use path::{Cardinality, FieldPath, PathError, Scalar, Step};
-pub use rows::{IntegrityCounts, Row, RowShape};
+pub use rows::{Row, RowShape};
 pub use scan::{Layout, ScanError, Scanner};
 pub use sequence::{Order, OrderCounts, Sequence};
 pub use split::{Split, Splitter};

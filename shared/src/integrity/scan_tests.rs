@@ -7,7 +7,7 @@ use super::*;
 use crate::digest::RowDigest;
 use crate::integrity::found::{Key, float_ns};
 use crate::integrity::path::Step;
-use crate::integrity::rows::RowShape;
+use crate::integrity::rows::{Row, RowShape};
 
 /// A message of a stream, with one row.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -93,6 +93,11 @@ fn frame_layout() -> Layout {
     }
 }
 
+fn only_row<'a>(found: &Found<'a>) -> Row<'a> {
+    let number = found.number().unwrap().unwrap();
+    found.row(number)
+}
+
 /// Checks that the scanner finds in encoded frames what prost finds.
 #[track_caller]
 fn check_frame(bytes: &[u8]) {
@@ -101,7 +106,7 @@ fn check_frame(bytes: &[u8]) {
     let mut scanner = Scanner::new(&frame_layout());
     let found = scanner.scan(bytes).unwrap();
     assert_eq!(found.sequence().collect::<Vec<_>>(), [frame.row_index]);
-    let row = found.row().unwrap().unwrap();
+    let row = only_row(&found);
     assert_eq!(
         (row.sequence, row.key),
         (frame.row_index, Key::Number(meta.key))
@@ -135,7 +140,7 @@ fn a_message_is_its_own_payload_where_none_is_named() {
     }
     .encode_to_vec();
     let mut scanner = Scanner::new(&only(single(2, Scalar::Int64)));
-    let row = scanner.scan(&bytes).unwrap().row().unwrap().unwrap();
+    let row = only_row(&scanner.scan(&bytes).unwrap());
     assert_eq!(
         (row.digest, row.bytes, row.key),
         (RowDigest::of(&bytes), bytes.len(), Key::Number(5))
@@ -166,7 +171,7 @@ fn rows_in_repeated_messages_have_one_value_each() {
         "the default of one is read too"
     );
     assert_eq!(found.key(1), Some(Key::Text("n0".into())));
-    assert_eq!(found.row(), Err(RowShape::Several { rows: 3 }));
+    assert_eq!(found.number(), Err(RowShape::Several { rows: 3 }));
 }
 
 #[test]
@@ -180,7 +185,7 @@ fn elements_of_a_payload_are_concatenated() {
     let mut layout = only(repeated(2, Scalar::Sint32));
     layout.payload = Some(repeated(4, Scalar::Bytes));
     let mut scanner = Scanner::new(&layout);
-    let row = scanner.scan(&bytes).unwrap().row().unwrap().unwrap();
+    let row = only_row(&scanner.scan(&bytes).unwrap());
     assert_eq!(
         (row.sequence, row.digest, row.bytes),
         (-9, RowDigest::of(b"abc"), 3)
@@ -213,8 +218,8 @@ fn parts_that_disagree_are_an_error_of_shape() {
         scanner
             .scan(&block.encode_to_vec())
             .unwrap()
-            .row()
-            .map(|row| row.is_some())
+            .number()
+            .map(|number| number.is_some())
     };
     assert_eq!(shape(Block::default()), Ok(false));
     assert_eq!(

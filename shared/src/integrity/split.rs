@@ -1,4 +1,5 @@
-//! The rows of a message that share one payload. Messages of one row never come here: [`Found::row`] reads those.
+//! The rows of a message that share one payload. Messages of one row never come here: [`Found::number`] and
+//! [`Found::row`] read those.
 
 use std::num::NonZeroUsize;
 
@@ -228,7 +229,7 @@ mod tests {
                 let block = Block { pieces: vec![row.clone()], ..block(1, &[]) };
                 let bytes = block.encode_to_vec();
                 let mut scanner = scanner();
-                scanner.scan(&bytes).unwrap().row().unwrap().unwrap().digest
+                scanner.scan(&bytes).unwrap().payload_digest()
             };
             let digests = |block: &Block, how| -> Vec<RowDigest> {
                 split(how, block).unwrap().into_iter().map(|(_, _, digest, _)| digest).collect()

@@ -117,6 +117,7 @@ fn read(item: Item<'_>) -> Option<Box<dyn LoadModel>> {
         rates,
         spread: spread?,
         max_sessions: max_sessions?,
+        most: u64::MAX,
     }))
 }
 
@@ -159,19 +160,28 @@ struct Arrivals {
     rates: Rates,
     spread: Spread,
     max_sessions: u64,
+    /// As many sessions, whatever the rates say.
+    most: u64,
 }
 
 impl Arrivals {
+    fn poisson(&self, seeds: &SeedTree) -> Poisson {
+        Poisson {
+            most: self.most,
+            ..Poisson::new(seeds, self.rates.expected())
+        }
+    }
+
     /// A part's arrivals, in their order, of which one worker takes every `of`-th.
     fn of_part(&self, part: &Part, worker: u64, of: u64) -> Own {
         let times = match self.spread {
             Spread::Constant => Times::Even {
                 next: worker,
                 step: of,
-                end: part.share.count(self.rates.arrivals()),
+                end: part.share.count(self.rates.arrivals().min(self.most)),
             },
             Spread::Poisson => Times::Poisson {
-                all: Box::new(Poisson::new(&part.seeds, self.rates.expected())),
+                all: Box::new(self.poisson(&part.seeds)),
                 turn: worker,
                 of,
             },
@@ -195,8 +205,15 @@ impl LoadModel for Arrivals {
 
     fn planned(&self, whole: &Part) -> Option<u64> {
         Some(match self.spread {
-            Spread::Constant => self.rates.arrivals(),
-            Spread::Poisson => Poisson::new(&whole.seeds, self.rates.expected()).count() as u64,
+            Spread::Constant => self.rates.arrivals().min(self.most),
+            Spread::Poisson => self.poisson(&whole.seeds).count() as u64,
+        })
+    }
+
+    fn at_most(self: Box<Self>, sessions: u64) -> Box<dyn LoadModel> {
+        Box::new(Self {
+            most: self.most.min(sessions),
+            ..*self
         })
     }
 
@@ -281,6 +298,8 @@ impl Iterator for Own {
 struct Poisson {
     rng: ChaCha8Rng,
     index: u64,
+    /// No more than so many.
+    most: u64,
     at: f64,
     end: f64,
 }
@@ -290,6 +309,7 @@ impl Poisson {
         Self {
             rng: seeds.child("arrivals").rng(),
             index: 0,
+            most: u64::MAX,
             at: 0.0,
             end,
         }
@@ -300,6 +320,9 @@ impl Iterator for Poisson {
     type Item = (u64, f64);
 
     fn next(&mut self) -> Option<(u64, f64)> {
+        if self.index >= self.most {
+            return None;
+        }
         // The upper 53 bits are what a double holds; above 0, so that the logarithm is finite.
         #[expect(clippy::cast_precision_loss, reason = "53 bits are left")]
         let uniform = ((self.rng.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64;

@@ -20,6 +20,8 @@ pub(super) struct Closed {
     pub(super) users: u64,
     /// Sessions of the run; none: as many as there is time for.
     pub(super) sessions: Option<u64>,
+    /// No more than so many, however long there is time.
+    pub(super) most: Option<u64>,
     /// When each user may start sessions.
     pub(super) activity: Activity,
     /// Between two sessions of a user.
@@ -61,9 +63,15 @@ impl Closed {
         }
     }
 
+    /// How many sessions the run is to have; none: as many as there is time for.
+    pub(super) fn planned(&self) -> Option<u64> {
+        Some(self.sessions?.min(self.most.unwrap_or(u64::MAX)))
+    }
+
     /// How many sessions belong to a user; none: as many as there is time for.
     pub(super) fn sessions_of(&self, user: u64) -> Option<u64> {
-        let (sessions, users) = (self.sessions?, self.users.max(1));
+        let sessions = self.sessions.into_iter().chain(self.most).min()?;
+        let users = self.users.max(1);
         Some(sessions / users + u64::from(user < sessions % users))
     }
 

@@ -44,6 +44,7 @@ fn sessions_belong_to_users_in_turn() {
     let closed = Closed {
         users: 3,
         sessions: Some(7),
+        most: None,
         activity: Activity::Always,
         pause: Duration::ZERO,
     };

@@ -48,6 +48,9 @@ pub trait LoadModel: Debug + Send + Sync {
     /// How many sessions the whole run is to have; none: as many as there is time for.
     fn planned(&self, whole: &Part) -> Option<u64>;
 
+    /// The same load with so many sessions in the whole run at the most: those with the lowest numbers.
+    fn at_most(self: Box<Self>, sessions: u64) -> Box<dyn LoadModel>;
+
     /// The most sessions at once in the whole run; none: the model bounds them itself.
     fn max_sessions(&self) -> Option<u64> {
         None
@@ -169,3 +172,7 @@ pub trait Pacer: Debug {
     /// A virtual user is free again.
     fn release(&mut self, freed: Freed);
 }
+
+#[cfg(test)]
+#[path = "most_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ pub(super) static FORM: LoadForm = LoadForm {
     keys: &KEYS,
     read: |item| {
         item.key("once")?.word(&["per_agent"])?;
-        Some(Box::new(Once::OnEachAgent))
+        Some(Box::new(Once::new(Where::OnEachAgent)))
     },
 };
 
@@ -31,24 +31,36 @@ static KEYS: Keys = Keys {
 
 /// One session in the run.
 pub(super) fn in_the_run() -> Box<dyn LoadModel> {
-    Box::new(Once::InTheRun)
+    Box::new(Once::new(Where::InTheRun))
+}
+
+/// One session in each of these places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Once {
+    place: Where,
+    most: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Once {
+enum Where {
     InTheRun,
     OnEachAgent,
 }
 
 impl Once {
+    const fn new(place: Where) -> Self {
+        Self { place, most: None }
+    }
+
     fn closed(self, part: &Part) -> Closed {
-        let users = match self {
-            Self::InTheRun => 1,
-            Self::OnEachAgent => u64::from(part.agents),
+        let users = match self.place {
+            Where::InTheRun => 1,
+            Where::OnEachAgent => u64::from(part.agents),
         };
         Closed {
             users,
             sessions: Some(users),
+            most: self.most,
             activity: closed::Activity::Always,
             pause: Duration::ZERO,
         }
@@ -56,9 +68,9 @@ impl Once {
 
     /// The user of the part, if it has one: in the run the owner of number 0, else each agent its own.
     fn user(self, part: &Part) -> Option<u64> {
-        match self {
-            Self::InTheRun => part.share.owns(0).then_some(0),
-            Self::OnEachAgent => (!part.share.is_empty()).then_some(u64::from(part.agent)),
+        match self.place {
+            Where::InTheRun => part.share.owns(0).then_some(0),
+            Where::OnEachAgent => (!part.share.is_empty()).then_some(u64::from(part.agent)),
         }
     }
 }
@@ -73,7 +85,14 @@ impl LoadModel for Once {
     }
 
     fn planned(&self, whole: &Part) -> Option<u64> {
-        self.closed(whole).sessions
+        self.closed(whole).planned()
+    }
+
+    fn at_most(self: Box<Self>, sessions: u64) -> Box<dyn LoadModel> {
+        Box::new(Self {
+            most: Some(self.most.map_or(sessions, |most| most.min(sessions))),
+            ..*self
+        })
     }
 
     fn starts<'a>(&'a self, part: &'a Part) -> Box<dyn Iterator<Item = Start> + 'a> {

@@ -39,6 +39,11 @@ pub fn chosen(item: Item<'_>) -> Option<&'static LoadForm> {
     forms.next().filter(|_| forms.next().is_none())
 }
 
+/// One session in the run: `load: once`.
+pub(crate) fn once() -> Box<dyn LoadModel> {
+    once::in_the_run()
+}
+
 /// Reads `load`.
 pub(crate) fn read(item: Item<'_>) -> Option<Box<dyn LoadModel>> {
     if item.is_map() {
@@ -47,7 +52,7 @@ pub(crate) fn read(item: Item<'_>) -> Option<Box<dyn LoadModel>> {
     }
     let text = item.text()?;
     if text == "once" {
-        return Some(once::in_the_run());
+        return Some(once());
     }
     item.problem(
         ProblemCode::BadValue,

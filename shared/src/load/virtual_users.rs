@@ -116,6 +116,7 @@ fn read(item: Item<'_>) -> Option<Box<dyn LoadModel>> {
         closed: Closed {
             users: levels.most(),
             sessions: None,
+            most: None,
             activity: Activity::Levels(levels),
             pause: pause?,
         },
@@ -198,6 +199,7 @@ fn fixed(item: Item<'_>, users: Item<'_>, pause: Option<Duration>) -> Option<Box
         closed: Closed {
             users: u64::try_from(users).ok()?,
             sessions,
+            most: None,
             activity: Activity::Ramps {
                 ramp_up,
                 ramp_down,
@@ -285,7 +287,12 @@ impl LoadModel for VirtualUsers {
     }
 
     fn planned(&self, _: &Part) -> Option<u64> {
-        self.closed.sessions
+        self.closed.planned()
+    }
+
+    fn at_most(mut self: Box<Self>, sessions: u64) -> Box<dyn LoadModel> {
+        self.closed.most = Some(self.closed.most.map_or(sessions, |most| most.min(sessions)));
+        self
     }
 
     fn starts<'a>(&'a self, part: &'a Part) -> Box<dyn Iterator<Item = Start> + 'a> {

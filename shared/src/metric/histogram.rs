@@ -83,6 +83,7 @@ impl Histogram {
     ///
     /// # Errors
     /// [`OutOfRange`] above one hour; the histogram is unchanged.
+    #[inline]
     pub fn record_duration(&mut self, duration: Duration) -> Result<(), OutOfRange> {
         self.record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
     }

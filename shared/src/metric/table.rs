@@ -259,8 +259,51 @@ pub fn reference() -> String {
         )
         .expect("writing to a String cannot fail");
     }
+    page.push_str("\n## Thresholds over metrics\n");
+    for (says, thresholds) in EXAMPLES {
+        write!(page, "\n{says}\n\n```yaml\nthresholds:\n{thresholds}```\n")
+            .expect("writing to a String cannot fail");
+    }
     page
 }
+
+/// Thresholds to copy, each with what it says; a test checks that they can be judged.
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "Latency of a stage that passed, of sessions from when they should have started, and of streams:",
+        "  - p95(stage_duration{stage=\"login\", outcome=\"passed\"}) < 500ms
+  - p99(session_response) < 2s
+  - p99(stream_first_message) < 1s
+  - max(stream_gap) < 3s
+",
+    ),
+    (
+        "Shares and rates: of sessions, of runs of a stage, of rows, and per second of the run:",
+        "  - rate(sessions_failed) < 1%
+  - rate(stage_errors{stage=\"login\", error=\"timeout\"}) < 0.1%
+  - rate(integrity_unwitnessed) < 5%
+  - per_second(sessions_started) >= 20
+",
+    ),
+    (
+        "Proven concurrency, and counts that must be something or nothing:",
+        "  - max(sessions_active) >= 5
+  - count(integrity_verified) > 0
+  - count(cleanup_failed) == 0
+",
+    ),
+    (
+        "One phase against another, and one site against another:",
+        "  - p95(stage_duration{phase=\"late\"}) < 1.5 * p95(stage_duration{phase=\"early\"})
+  - p95(stage_connect{site=\"tokyo\"}) < 3 * p95(stage_connect{site=\"haifa\"})
+",
+    ),
+    (
+        "What ends the run as soon as it is broken, from the tenth second on, in any ten seconds:",
+        "  - { expr: \"rate(stage_errors{stage=\\\"login\\\"}) < 20%\", abort: true, after: 10s, over: 10s }
+",
+    ),
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! What reading a plan carries along: the problems so far, the variables, the files, the drivers.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::expr::{Names, Scope, Value};
@@ -8,9 +9,13 @@ use super::form::DriverForm;
 use super::model::{PlanFile, Target};
 use super::problem::{MAX_PROBLEMS, Problem, ProblemCode, Span};
 use crate::digest::Digest;
+use crate::feed::Feed;
 
 /// The most bytes of all files that a plan names.
 pub const MAX_FILES: usize = 64 << 20;
+
+/// Stands for every feed where an expression reads `feed` as a whole; no feed has this name.
+const ALL_FEEDS: &str = "*";
 
 /// Where the files that a plan names come from.
 pub trait Files {
@@ -47,6 +52,8 @@ pub(super) struct Context<'r> {
     notes: RefCell<Vec<Problem>>,
     pub(super) targets: RefCell<Vec<Arc<Target>>>,
     named_files: RefCell<Vec<PlanFile>>,
+    /// Fields of `feed` that expressions read since they were last taken.
+    read_feeds: RefCell<BTreeSet<String>>,
 }
 
 impl<'r> Context<'r> {
@@ -62,7 +69,7 @@ impl<'r> Context<'r> {
         scope.set("vars", vars_value.clone());
         let mut names = Names::default();
         names.add_fields("vars", vars.keys());
-        for name in ["secrets", "session", "run", "agent"] {
+        for name in ["secrets", "session", "run", "agent", "feed"] {
             let hint = "this is resolved when the plan is loaded, where only `vars` are known";
             names.explain(name, hint);
         }
@@ -78,6 +85,7 @@ impl<'r> Context<'r> {
             notes: RefCell::default(),
             targets: RefCell::default(),
             named_files: RefCell::default(),
+            read_feeds: RefCell::default(),
         }
     }
 
@@ -140,6 +148,21 @@ impl<'r> Context<'r> {
         };
         files.push(file.clone());
         Ok(file)
+    }
+
+    /// An expression reads these fields of `feed`; none: `feed` as a whole.
+    pub(super) fn reads_feeds<'f>(&self, fields: impl Iterator<Item = Option<&'f str>>) {
+        for field in fields {
+            let mut read = self.read_feeds.borrow_mut();
+            read.insert(field.unwrap_or(ALL_FEEDS).to_owned());
+        }
+    }
+
+    /// The feeds of these that were read since this was last asked.
+    pub(super) fn take_read_feeds(&self, feeds: &[Arc<Feed>]) -> Vec<Arc<Feed>> {
+        let read = self.read_feeds.take();
+        let read = |feed: &&Arc<Feed>| read.contains(&feed.name) || read.contains(ALL_FEEDS);
+        feeds.iter().filter(read).cloned().collect()
     }
 
     /// Ends the reading: problems, notes and files.

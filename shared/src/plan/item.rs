@@ -353,6 +353,7 @@ impl<'r> Item<'r> {
         match Expr::compile(text, self.position()) {
             Ok(expr) => {
                 let problems = expr.check(self.names);
+                self.context.reads_feeds(expr.fields("feed"));
                 let open = self.without_secrets(expr.reads("secrets"));
                 let fine = problems.is_empty() && open;
                 self.expr_problems(problems, 0);
@@ -444,6 +445,7 @@ impl<'r> Item<'r> {
         match Template::compile(text, self.position()) {
             Ok(template) => {
                 let problems = template.check(names);
+                self.context.reads_feeds(template.fields("feed"));
                 let fine = problems.is_empty();
                 self.expr_problems(problems, 0);
                 fine.then_some(template)

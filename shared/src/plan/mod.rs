@@ -11,11 +11,13 @@ pub mod expr;
 pub mod form;
 pub mod keys;
 pub mod model;
+pub mod narrow;
 pub mod problem;
 pub mod quantity;
 
 mod blocks;
 mod context;
+mod feeds;
 mod integrity;
 mod item;
 mod nearest;
@@ -43,6 +45,7 @@ pub use model::{
     Plan, PlanFile, Pool, Reading, Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target,
     Threshold, TimeUnit, Times, TraceRules, Truth, TruthOf, Until, Validity,
 };
+pub use narrow::{Narrowing, NoScenario};
 pub use nearest::nearest;
 pub use problem::{Colour, Position, Problem, ProblemCode, Span, render};
 pub use read::{Source, load, refuse_size};

@@ -15,6 +15,7 @@ use super::expr::{Expr, Template};
 use super::form::DriverStage;
 use super::problem::Position;
 use crate::digest::Digest;
+use crate::feed::Feed;
 use crate::integrity::Split;
 use crate::load::LoadModel;
 
@@ -42,6 +43,8 @@ pub struct Plan {
     pub setup: Vec<Stage>,
     /// Stages run once, by one agent, after the last session, always.
     pub teardown: Vec<Stage>,
+    /// `feeds`, in the plan's order.
+    pub feeds: Vec<Arc<Feed>>,
     /// `scenarios`, in the plan's order; at least one.
     pub scenarios: Vec<Scenario>,
     /// `phases`, in the plan's order; at most [`MAX_PHASES`], which may overlap.
@@ -152,8 +155,10 @@ pub struct Scenario {
     pub name: String,
     /// Where the plan says so.
     pub position: Position,
-    /// Who starts sessions, and when.
+    /// Who starts sessions, and when; no more than its feeds have rows for.
     pub load: Box<dyn LoadModel>,
+    /// The feeds of which each session takes a row: those that its stages read.
+    pub feeds: Vec<Arc<Feed>>,
     /// When it begins.
     pub begin: Begin,
     /// Sites and their weights; empty: all agents, evenly.

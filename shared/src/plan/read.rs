@@ -17,8 +17,9 @@ use super::threshold::{self, Known};
 use super::vars::{self, VarOverrides, is_identifier};
 use super::walk::walk;
 use super::yaml::{self, Node};
-use super::{phases, scenario, target};
+use super::{feeds, phases, scenario, target};
 use crate::digest::Hasher;
+use crate::feed::Feed;
 
 /// A plan's text and what belongs to it.
 #[derive(Clone, Copy)]
@@ -174,7 +175,10 @@ fn read_plan(item: Item<'_>, source: Source<'_>) -> Option<Plan> {
     last.name_stages(&mut known);
     let mut session_names = after_setup;
     session_names.add_fields("session", ["id", "index", "virtual_user"]);
-    let scenarios = scenarios(item, &session_names, &blocks, &mut known);
+    let feeds = feeds::read(item.key("feeds"));
+    feeds::name(item.key("feeds"), &feeds, &mut session_names);
+    let scenarios = scenarios(item, &session_names, &blocks, &feeds, &mut known);
+    feeds::check_readers(item.key("feeds"), &feeds, &scenarios);
     blocks.read_unused(item.names);
     let thresholds = threshold::read(item.key("thresholds"), &known_names(item, known));
     let min_agents = item
@@ -196,6 +200,7 @@ fn read_plan(item: Item<'_>, source: Source<'_>) -> Option<Plan> {
         targets: item.context.targets.borrow().clone(),
         setup,
         teardown,
+        feeds,
         scenarios,
         phases: phases::read(item.key("phases")),
         thresholds,
@@ -210,6 +215,7 @@ fn scenarios<'r>(
     item: Item<'r>,
     names: &Names,
     blocks: &Blocks<'r>,
+    feeds: &[Arc<Feed>],
     known: &mut StageNames,
 ) -> Vec<Scenario> {
     let Some(key) = item.key("scenarios") else {
@@ -221,7 +227,7 @@ fn scenarios<'r>(
     }
     known.incomplete |= !key.is_map();
     let entries = key.entries();
-    let read = |entry: &EntryItem<'r>| scenario::read(*entry, names, blocks, known);
+    let read = |entry: &EntryItem<'r>| scenario::read(*entry, names, blocks, feeds, known);
     let scenarios: Vec<Scenario> = entries.iter().filter_map(read).collect();
     scenario::check_order(&scenarios, &entries);
     scenarios

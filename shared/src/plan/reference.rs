@@ -23,6 +23,7 @@ Everything else takes only `${vars…}`, resolved when the plan is loaded.
 | `vars.NAME` | variables | everywhere |
 | `secrets.NAME` | secrets | in text with `${…}` that goes out, never in `expect`, `save`, `until`, `when` |
 | `run.id`, `run.seed`, `run.NAME` | the run, and what `setup` saved | stages |
+| `feed.NAME.COLUMN` | the row that the session took of a feed | stages of scenarios |
 | `session.id`, `.index`, `.virtual_user`, `.NAME` | the session, and what it saved; a parallel branch's saves are there after it ended, those of a stage of `during` also for the expressions of its stream | stages of scenarios |
 | `agent.id`, `agent.site` | the agent | stages |
 | the name in `as` | the number from 0, or the item | inside of `repeat` |
@@ -41,6 +42,37 @@ Beside CEL's own functions there are:
 
 An expression has at most 4096 bytes, and one evaluation takes at most 200000 steps of comprehensions and `range`.
 ";
+
+/// Whole plans, each with what it shows; a test runs them all.
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "Requests: a later stage uses what an earlier one saved, and a status that an expression reads fails nothing by itself.",
+        include_str!("examples/http.yaml"),
+    ),
+    (
+        "Load models side by side, and one after another.",
+        include_str!("examples/loads.yaml"),
+    ),
+    (
+        "Stages put together: a block, once for each item of a list; branches side by side; a stage that is skipped; cleanup.",
+        include_str!("examples/groups.yaml"),
+    ),
+    (
+        "A stream, each row of it put in sequence and compared with what other sessions saw.",
+        include_str!("examples/stream.yaml"),
+    ),
+    (
+        "A feed: each session takes a row of `views.csv`, below, that no other session takes.",
+        include_str!("examples/feed.yaml"),
+    ),
+    (
+        "Thresholds: shares, rates, a phase against another, and one that ends the run.",
+        include_str!("examples/thresholds.yaml"),
+    ),
+];
+
+/// Files that the examples name, each with its path.
+const EXAMPLE_FILES: &[(&str, &str)] = &[("views.csv", include_str!("examples/views.csv"))];
 
 /// The reference of the plan format, in Markdown, with the drivers that `forms` knows.
 #[must_use]
@@ -98,11 +130,25 @@ pub fn reference(forms: &[&'static DriverForm]) -> String {
         }
     }
     out.push_str(EXPRESSIONS);
+    examples(&mut out);
     out.push_str("\n## Problem codes\n\n| code | meaning |\n| --- | --- |\n");
     for (code, meaning) in ProblemCode::ALL {
         line(&mut out, format_args!("| `{code}` | {meaning} |"));
     }
     out
+}
+
+fn examples(out: &mut String) {
+    out.push_str(
+        "\n## Examples\n\nWhole plans. Each runs against the stand-in server: `testmesh run PLAN --testbed`. \
+         Those with a stream find the proto in `plans/focus/protos/`.\n",
+    );
+    for (shows, plan) in EXAMPLES {
+        line(out, format_args!("\n{shows}\n\n```yaml\n{plan}```"));
+    }
+    for (path, text) in EXAMPLE_FILES {
+        line(out, format_args!("\n`{path}`:\n\n```csv\n{text}```"));
+    }
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {

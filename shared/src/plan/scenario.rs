@@ -1,5 +1,6 @@
 //! Scenarios.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::blocks::Blocks;
@@ -9,6 +10,7 @@ use super::model::{Begin, Scenario};
 use super::nearest::nearest;
 use super::problem::ProblemCode;
 use super::stage::{Place, StageList, StageNames};
+use crate::feed::Feed;
 use crate::load::{LoadModel, table};
 
 /// How long sessions may go on after the end, unless the plan says so.
@@ -21,9 +23,12 @@ pub(super) fn read<'r>(
     entry: EntryItem<'r>,
     names: &Names,
     blocks: &Blocks<'r>,
+    feeds: &[Arc<Feed>],
     known: &mut StageNames,
 ) -> Option<Scenario> {
     let item = entry.value;
+    // What was read elsewhere is not this scenario's.
+    item.context.take_read_feeds(&[]);
     check_name(entry);
     let load = item.key("load").and_then(table::read);
     let sites = item.key("sites").map(sites).unwrap_or_default();
@@ -39,6 +44,7 @@ pub(super) fn read<'r>(
             .unwrap_or_default()
     };
     let (stages, cleanup) = (stages("stages"), stages("cleanup"));
+    let feeds = item.context.take_read_feeds(feeds);
     let none = list.is_empty();
     list.name_stages(known);
     known.incomplete |= !item.has("stages");
@@ -59,12 +65,16 @@ pub(super) fn read<'r>(
         Some(after) => after.name().map(Begin::After),
         None => duration("start", Duration::ZERO).map(Begin::At),
     };
-    let (load, warm_up) = (load?, warm_up?);
+    let (mut load, warm_up) = (load?, warm_up?);
     check_warm_up(item, load.as_ref(), warm_up);
+    if let Some(most) = feeds.iter().filter_map(|feed| feed.sessions()).min() {
+        load = load.at_most(most);
+    }
     Some(Scenario {
         name: entry.key.to_owned(),
         position: entry.key_span.start,
         load,
+        feeds,
         begin: begin?,
         sites,
         warm_up,

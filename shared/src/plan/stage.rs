@@ -84,8 +84,8 @@ impl<'r, 'b> StageList<'r, 'b> {
             "message",
             "a message is read by `stop: { when }` and `watch` of its stream; `expect` and `save` read `stream.last`",
         );
-        names.explain("feed", "feeds are not run by this build yet");
         if place == Place::Run {
+            names.explain("feed", "only sessions of scenarios take rows");
             names.explain(
                 "session",
                 "there is no session here; `setup` saves into `run`",
@@ -109,6 +109,7 @@ impl<'r, 'b> StageList<'r, 'b> {
     pub(super) fn unused(mut names: Names, blocks: &'b Blocks<'r>) -> Self {
         names.add("session");
         names.add("run");
+        names.add("feed");
         names.open();
         Self {
             expand: Expand::Once,

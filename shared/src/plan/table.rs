@@ -36,10 +36,9 @@ pub static PLAN: Keys = Keys {
         ),
         Key::new(
             "feeds",
-            Form::Map(&Form::Value),
-            "Files whose rows sessions take.",
-        )
-        .not_yet(),
+            Form::Map(&Form::Object(&super::feeds::FEED)),
+            "Files whose rows sessions take, to differ from each other.",
+        ),
         Key::new(
             "blocks",
             Form::Map(&STAGES),

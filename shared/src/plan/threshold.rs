@@ -36,31 +36,38 @@ pub(super) fn read(list: Option<Item<'_>>, known: &Known) -> Vec<Threshold> {
     if let Some(list) = list {
         check_numbers(list, &thresholds);
     }
-    let of_failed = |reading: &Reading| reading.metric == "sessions_failed";
-    if !thresholds
-        .iter()
-        .any(|threshold| threshold.readings().any(of_failed))
-    {
-        thresholds.push(Threshold {
-            text: "count(sessions_failed) == 0".to_owned(),
-            left: Reading {
-                factor: 1.0,
-                agg: Agg::Count,
-                metric: "sessions_failed".to_owned(),
-                matchers: Vec::new(),
-            },
-            op: Op::Equal,
-            right: Operand::Value {
-                value: 0.0,
-                text: "0".to_owned(),
-            },
-            aborts: false,
-            after: Duration::ZERO,
-            over: None,
-            position: None,
-        });
-    }
+    add_own(&mut thresholds);
     thresholds
+}
+
+/// Adds the threshold that every plan gets unless it has one on failed sessions.
+pub(super) fn add_own(thresholds: &mut Vec<Threshold>) {
+    let of_failed = |reading: &Reading| reading.metric == "sessions_failed";
+    let mut known = thresholds.iter();
+    if !known.any(|threshold| threshold.readings().any(of_failed)) {
+        thresholds.push(no_session_failed());
+    }
+}
+
+fn no_session_failed() -> Threshold {
+    Threshold {
+        text: "count(sessions_failed) == 0".to_owned(),
+        left: Reading {
+            factor: 1.0,
+            agg: Agg::Count,
+            metric: "sessions_failed".to_owned(),
+            matchers: Vec::new(),
+        },
+        op: Op::Equal,
+        right: Operand::Value {
+            value: 0.0,
+            text: "0".to_owned(),
+        },
+        aborts: false,
+        after: Duration::ZERO,
+        over: None,
+        position: None,
+    }
 }
 
 /// What is kept for late and sliding thresholds is bounded by their number.

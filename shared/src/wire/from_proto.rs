@@ -9,6 +9,7 @@ use crate::id::{BatchSeq, Epoch, IdError, SessionIndex};
 use crate::metric::delta::DELTA_COUNT_MAX;
 use crate::metric::series::LabelError;
 use crate::metric::{Change, DeltaError, Kind, LabelSet, Metric, MetricId, TrendDelta, by_name};
+use crate::plan::Narrowing;
 use crate::segment::{Share, ShareError};
 
 /// Most strings of a batch: labels, scenarios, stages, and the groups whose rows were seen.
@@ -176,6 +177,16 @@ pub fn batch<'a>(batch: &'a v1::Batch, origin: &'a Origin) -> Result<Batch<'a>, 
 /// [`ShareError`] if its numbers are none.
 pub fn share(share: &v1::Share) -> Result<Share, ShareError> {
     Share::new(share.offsets.clone(), share.cycle)
+}
+
+/// A part of a plan; none: the whole.
+#[must_use]
+pub fn narrowing(narrowing: Option<&v1::Narrowing>) -> Narrowing {
+    let scenario = narrowing.map(|narrowing| narrowing.scenario.clone());
+    Narrowing {
+        scenario: scenario.filter(|name| !name.is_empty()),
+        once: narrowing.is_some_and(|narrowing| narrowing.once),
+    }
 }
 
 /// A probe, whose reply came at `returned_ns` of the agent's time.

@@ -8,7 +8,17 @@ use crate::digest::{Digest, RowDigest};
 use crate::id::{BatchSeq, Epoch, RunId, SessionIndex};
 use crate::integrity::Key;
 use crate::metric::{Histogram, LabelSet, MetricId};
+use crate::plan::Narrowing;
 use crate::segment::Share;
+
+/// A part of a plan; none: the whole.
+#[must_use]
+pub fn narrowing(narrowing: &Narrowing) -> Option<v1::Narrowing> {
+    (*narrowing != Narrowing::default()).then(|| v1::Narrowing {
+        scenario: narrowing.scenario.clone().unwrap_or_default(),
+        once: narrowing.once,
+    })
+}
 
 /// A share, named by its scenario.
 #[must_use]

@@ -9,6 +9,7 @@ const PURE: &[&str] = &[
     "shared/src/metric/",
     "shared/src/plan/",
     "shared/src/segment.rs",
+    "shared/src/feed/",
     "shared/src/load/",
     "coordinator/src/scheduler/",
     "coordinator/src/verdict/",

@@ -312,7 +312,7 @@ impl GrpcStage {
                 }
                 if let Err(error) = watch.message(at, message) {
                     watch.flush(at);
-                    return Err(error);
+                    return Err(*error);
                 }
                 let counted = || watch.seen().is_some_and(|seen| seen.messages >= wanted);
                 enough = beside.message(at, message, watch)? || enough || counted();

@@ -19,6 +19,7 @@ use super::failure::failure;
 use super::form::{Body as Sent, HttpStage};
 use crate::driver::contract::{Attempt, Body, Driver, Evidence, Results, StageError};
 use crate::driver::limits;
+use crate::driver::transcript::Said;
 
 impl Driver for HttpStage {
     fn results(&self) -> &'static [&'static str] {
@@ -64,6 +65,14 @@ impl HttpStage {
             })
             .await?;
         let _turn = client.turn().await;
+        if let Some(listener) = attempt.listener {
+            let body = request.body().and_then(reqwest::Body::as_bytes);
+            listener.asked(&Said {
+                what: &doing,
+                headers: &shown(request.headers()),
+                body: &String::from_utf8_lossy(body.unwrap_or_default()),
+            });
+        }
         let asked = Instant::now();
         let answer = client.http.execute(request).await;
         if let Some(took) = client.connects() {
@@ -71,7 +80,8 @@ impl HttpStage {
         }
         let answer = answer.map_err(|error| failure(&doing, &error))?;
         attempt.meter.first_byte(asked.elapsed());
-        client.learn(answer.version());
+        let version = answer.version();
+        client.learn(version);
         let status = answer.status();
         attempt.meter.status(i64::from(status.as_u16()));
         let headers = shown(answer.headers());
@@ -89,6 +99,13 @@ impl HttpStage {
                         .with_status(i64::from(status.as_u16()))
                         .with_evidence(evidence)
                 })?;
+        if let Some(listener) = attempt.listener {
+            listener.answered(&Said {
+                what: &format!("{version:?} {status} in {:.1?}", asked.elapsed()),
+                headers: &headers,
+                body: &String::from_utf8_lossy(&body),
+            });
+        }
         let refused = status.is_client_error() || status.is_server_error();
         let failure = refused.then(|| {
             StageError::new(ErrorKind::Status, format!("{doing}: HTTP {status}"))
@@ -288,6 +305,8 @@ async fn read(
 /// Headers as results: names are lower-case already, values that are no text are shown escaped.
 pub(crate) fn shown(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
     let text = |value: &HeaderValue| match value.to_str() {
+        // Such as credentials that stood in a URL.
+        _ if value.is_sensitive() => Box::from("***"),
         Ok(text) => Box::from(text),
         Err(_) => value.as_bytes().escape_ascii().to_string().into_boxed_str(),
     };

@@ -15,7 +15,7 @@ use testmesh_shared::clock::TimeAnchor;
 use testmesh_shared::plan::expr::{Secrets, Template};
 use testmesh_shared::plan::keys::{Form, State};
 use testmesh_shared::plan::{
-    self, DriverForm, DriverStage, ErrorKind, Item, NoFiles, Plan, Source, VarOverrides,
+    self, DriverForm, DriverStage, ErrorKind, Files, Item, Plan, Source, VarOverrides,
 };
 use testmesh_shared::rng::SeedTree;
 use tokio::time::Instant;
@@ -73,7 +73,11 @@ impl Driver for Fake {
                 *tries += 1;
                 *tries - 1
             };
-            say(words[at.min(words.len() - 1)]).await
+            let said = say(words[at.min(words.len() - 1)]).await;
+            if let Some(status) = said.as_ref().ok().and_then(|results| results.status) {
+                attempt.meter.status(status);
+            }
+            said
         }
         .boxed_local()
     }
@@ -129,11 +133,17 @@ async fn say(words: &str) -> Result<Results, StageError> {
 
 /// A plan with one scenario `s`; `stages` is the YAML behind `stages:`, indented by six.
 pub(super) fn plan_of(load: &str, rest: &str) -> Arc<Plan> {
-    let text = format!("testmesh: v1\nname: test\nscenarios:\n  s:\n    load: {load}\n{rest}");
+    plan_with("", load, rest)
+}
+
+/// The same with more keys of the plan.
+pub(super) fn plan_with(head: &str, load: &str, rest: &str) -> Arc<Plan> {
+    let text =
+        format!("testmesh: v1\nname: test\n{head}scenarios:\n  s:\n    load: {load}\n{rest}");
     let source = Source {
         name: "test.yaml",
         text: &text,
-        files: &NoFiles,
+        files: &Codes,
     };
     let loaded = plan::load(source, &VarOverrides::default(), &[&FAKE, &FLOW]);
     Arc::new(
@@ -141,6 +151,15 @@ pub(super) fn plan_of(load: &str, rest: &str) -> Arc<Plan> {
             .unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))
             .0,
     )
+}
+
+/// A feed of numbers, whatever it is called.
+struct Codes;
+
+impl Files for Codes {
+    fn read(&self, _path: &str) -> Result<Arc<[u8]>, String> {
+        Ok(Arc::from(&b"code\n201\n202\n203\n204\n205\n"[..]))
+    }
 }
 
 /// One run on one worker, without an assignment.
@@ -157,6 +176,8 @@ impl Kit {
         let facts = RunFacts {
             run: "20261122-000000-0000".parse().unwrap(),
             plan: Arc::clone(plan),
+            feeds: RunFacts::feeds_of(plan, 1),
+            transcript: None,
             seed: 1,
             agent: "a".parse().unwrap(),
             site: "local".parse().unwrap(),
@@ -231,6 +252,20 @@ impl Measured {
         }
         errors.sort();
         errors
+    }
+
+    /// The values of a label of a counter, each with its count, sorted.
+    pub(super) fn by_label(&self, metric: &str, name: &str) -> Vec<(String, u64)> {
+        let mut counts = Vec::new();
+        for ((_, id), value) in &self.delta.counters {
+            let key = self.recorder.catalog().counter_key(*id).unwrap();
+            if key.metric.name() == metric {
+                let label = key.labels.iter().find(|(known, _)| *known == name);
+                counts.push((label.unwrap().1.to_string(), *value));
+            }
+        }
+        counts.sort();
+        counts
     }
 
     /// Codes of findings, sorted.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use testmesh_shared::load::{Part as AgentPart, Slots, WorkerShare};
+use testmesh_shared::plan::Plan;
 use testmesh_shared::segment::Share;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use super::fake::{Kit, Measured, plan_of};
+use super::fake::{Kit, Measured, plan_of, plan_with};
 use crate::runner::context::{Part, ScenarioContext};
 use crate::runner::pool::SessionPool;
 use crate::runner::scenario::{Beginning, Ended, ScenarioLoop};
@@ -19,9 +20,12 @@ use crate::runner::terminate::{Stop, Terminator};
 /// Runs a scenario alone on one worker and says the given words at the given times. Returns what was measured, and how long
 /// it took.
 async fn play(load: &str, rest: &str, words: &[(u64, Stop)]) -> (Measured, Duration) {
-    let plan = plan_of(load, rest);
-    let kit = Kit::new(&plan);
-    let scenario = Rc::new(ScenarioContext::new(&plan, Part::Scenario(0)));
+    play_plan(&plan_of(load, rest), words).await
+}
+
+async fn play_plan(plan: &Arc<Plan>, words: &[(u64, Stop)]) -> (Measured, Duration) {
+    let kit = Kit::new(plan);
+    let scenario = Rc::new(ScenarioContext::new(plan, Part::Scenario(0)));
     let load = &plan.scenarios[0].load;
     let slots = load.max_sessions().unwrap_or_default();
     let pacer = load.pacer(WorkerShare {
@@ -198,4 +202,46 @@ async fn arrivals_that_a_stop_forestalls_are_unstarted() {
     let (measured, duration) = play(load, rest, &[(1_050, Stop::Drain)]).await;
     assert_eq!(ledger(&measured), [100, 11, 11, 0, 0, 89]);
     took(duration, 1_050);
+}
+
+/// Five rows: `status 201` to `status 205`.
+#[tokio::test(start_paused = true)]
+async fn sessions_take_the_rows_of_a_feed() {
+    let stages = "    stages:\n      - { name: a, fake: \"status ${feed.codes.code}\", expect: \"status == feed.codes.code\" }\n";
+    let cases: [(&str, &str, &[(&str, u64)]); 3] = [
+        (
+            "{ file: codes.csv, types: { code: int } }",
+            "{ virtual_users: 2, sessions: 7 }",
+            &[("201", 2), ("202", 2), ("203", 1), ("204", 1), ("205", 1)],
+        ),
+        (
+            "{ file: codes.csv, types: { code: int }, unique: true, order: shuffled }",
+            "{ virtual_users: 2, for: 10s, pause: 100ms }",
+            &[("201", 1), ("202", 1), ("203", 1), ("204", 1), ("205", 1)],
+        ),
+        (
+            "{ file: codes.csv, types: { code: int }, unique: true }",
+            "{ arrivals: 10/s, for: 10s, max_sessions: 3 }",
+            &[("201", 1), ("202", 1), ("203", 1), ("204", 1), ("205", 1)],
+        ),
+    ];
+    for (feed, load, expected) in cases {
+        let head = format!("feeds:\n  codes: {feed}\n");
+        let (measured, time) = play_plan(&plan_with(&head, load, stages), &[]).await;
+        let sessions: u64 = expected.iter().map(|(_, count)| count).sum();
+        assert_eq!(
+            ledger(&measured),
+            [sessions, sessions, sessions, 0, 0, 0],
+            "{feed}"
+        );
+        let taken = measured.by_label("stage_status", "status");
+        let expected: Vec<_> = (expected.iter())
+            .map(|(status, count)| ((*status).to_owned(), *count))
+            .collect();
+        assert_eq!(taken, expected, "{feed}");
+        assert!(
+            time < Duration::from_secs(2),
+            "{feed} went on for {time:?}: no row is left"
+        );
+    }
 }

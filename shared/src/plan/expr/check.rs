@@ -154,11 +154,23 @@ pub(super) fn check(references: &[Reference], names: &Names) -> Vec<ExprProblem>
 }
 
 fn missing(reference: &Reference, names: &Names) -> Option<(String, Option<String>)> {
-    let Reference { root, field, .. } = reference;
+    let Reference {
+        root, field, inner, ..
+    } = reference;
     let Some(fields) = names.names.get(root) else {
         return names.unknown(root);
     };
     let (fields, field) = (fields.as_deref()?, field.as_deref()?);
+    if fields.known.contains(field) {
+        // Of few fields it is known what is below them.
+        let root = format!("{root}.{field}");
+        let fields = names.names.get(&root)?.as_deref()?;
+        return missing_field(&root, fields, inner.as_deref()?);
+    }
+    missing_field(root, fields, field)
+}
+
+fn missing_field(root: &str, fields: &Fields, field: &str) -> Option<(String, Option<String>)> {
     if fields.known.contains(field) {
         return None;
     }

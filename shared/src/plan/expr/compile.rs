@@ -53,6 +53,8 @@ pub(super) struct Reference {
     pub(super) root: String,
     /// The name after it.
     pub(super) field: Option<String>,
+    /// The name after that.
+    pub(super) inner: Option<String>,
     /// Where in the source, in characters from 0.
     pub(super) at: (usize, usize),
 }
@@ -235,14 +237,21 @@ impl Walk<'_> {
             Ast::Unspecified | Ast::Literal(_) => {}
             Ast::Ident(name) => {
                 let name = name.clone();
-                self.read(id, &name, None);
+                self.read(id, &name, &[]);
             }
             Ast::Select(select) => {
-                if let Ast::Ident(root) = &select.operand.expr {
-                    let (root, field) = (root.clone(), select.field.clone());
-                    self.read(select.operand.id, &root, Some(field));
-                } else {
-                    self.expr(&mut select.operand, depth + 1);
+                let field = select.field.clone();
+                match &mut select.operand.expr {
+                    Ast::Ident(root) => {
+                        let root = root.clone();
+                        self.read(select.operand.id, &root, &[field]);
+                    }
+                    Ast::Select(outer) if let Ast::Ident(root) = &outer.operand.expr => {
+                        let (root, outer_field) = (root.clone(), outer.field.clone());
+                        self.nodes += 1;
+                        self.read(outer.operand.id, &root, &[outer_field, field]);
+                    }
+                    _ => self.expr(&mut select.operand, depth + 1),
                 }
             }
             Ast::Call(_) => self.call(expr, depth),
@@ -268,28 +277,31 @@ impl Walk<'_> {
         }
     }
 
-    fn read(&mut self, id: u64, root: &str, field: Option<String>) {
+    /// A name is read, or the fields below it.
+    fn read(&mut self, id: u64, root: &str, fields: &[String]) {
         let root = root.strip_prefix('.').unwrap_or(root);
         let hidden = self.bound.iter().any(|bound| bound == root);
-        if hidden || root.starts_with('@') || (field.is_none() && TYPES.contains(&root)) {
+        if hidden || root.starts_with('@') || (fields.is_empty() && TYPES.contains(&root)) {
             return;
         }
         let (from, to) = self
             .at(id)
             .unwrap_or_else(|| (0, self.info.source.chars().count()));
         let behind: String = self.info.source.chars().skip(to).take(101).collect();
-        let with_field = field.as_deref().filter(|field| {
+        let with_field = fields.first().filter(|field| {
             behind
                 .strip_prefix('.')
-                .is_some_and(|rest| rest.starts_with(*field))
+                .is_some_and(|rest| rest.starts_with(field.as_str()))
         });
         let at = (
             from,
             to + with_field.map_or(0, |field| field.chars().count() + 1),
         );
+        let mut fields = fields.iter().cloned();
         self.references.push(Reference {
             root: root.to_owned(),
-            field,
+            field: fields.next(),
+            inner: fields.next(),
             at,
         });
     }

@@ -82,7 +82,7 @@ impl Expr {
     }
 
     /// The fields of that name that it reads; `None` where it reads the name as a whole.
-    pub(super) fn fields(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
+    pub(in crate::plan) fn fields(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
         let of_name = self
             .references
             .iter()

@@ -207,6 +207,13 @@ impl Files for Memory {
 pub(super) static FILES: Memory = Memory(&[
     ("protos/pandadatastream.proto", "syntax = \"proto3\";"),
     ("a.bin", "x"),
+    ("views.csv", "height,label\n200,wide\n400,tall\n"),
+    ("none.csv", "height\n"),
+    ("torn.csv", "height,label\n200\n"),
+    (
+        "users.jsonl",
+        "{\"name\": \"ann\"}\n{\"name\": \"bob\", \"admin\": true}\n",
+    ),
 ]);
 
 pub(super) fn read(text: &str, sets: &[&str]) -> Result<(Plan, Vec<Problem>), Vec<Problem>> {

@@ -6,6 +6,7 @@ mod accept;
 mod defects;
 mod during;
 pub(crate) mod fake;
+mod feeds;
 mod laws;
 mod refuse;
 mod refuse_integrity;

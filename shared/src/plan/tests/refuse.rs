@@ -85,13 +85,6 @@ fn keys_unknown_missing_twice_and_not_yet() {
             ],
         ),
         (
-            "blocks:\n",
-            "feeds: {}\nblocks:\n",
-            &[
-                "15:1: not_yet: this build knows `feeds`, but does not run it yet (remove it, or use a build that runs it)",
-            ],
-        ),
-        (
             "virtual_users: \"${vars.users}\"",
             "capacity: 20",
             &[

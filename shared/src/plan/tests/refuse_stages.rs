@@ -56,7 +56,7 @@ fn expressions_that_do_not_compile_or_name_what_is_not_there() {
         ),
         (
             "      - { name: a, http: { target: web, get: '/${feed.views.x}' } }\n",
-            &["12:50: not_in_scope: `feed` is not in scope (feeds are not run by this build yet)"],
+            &["12:50: not_in_scope: `feed` is not in scope (the plan has no `feeds`)"],
         ),
         (
             "      - name: a\n        http: { target: web, get: / }\n        expect:\n          - |\n            status ==\n              201 &&\n              bdy\n",

@@ -1,0 +1,173 @@
+//! Every example of the generated documents does what it says.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+use testmesh_e2e::{Cli, Expected, Mesh, Process, binary};
+
+fn root() -> &'static Path {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    root.expect("the crate lies in the workspace")
+}
+
+/// The code blocks of a document in this language, in their order, each with the line before it.
+fn blocks(document: &str, language: &str) -> Result<Vec<(String, String)>> {
+    let text = fs::read_to_string(root().join("docs").join(document))?;
+    let (mut blocks, mut before) = (Vec::new(), "");
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.strip_prefix("```") == Some(language) {
+            let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            blocks.push((before.to_owned(), block.join("\n") + "\n"));
+        } else if !line.is_empty() {
+            before = line;
+        }
+    }
+    anyhow::ensure!(!blocks.is_empty(), "{document} has no {language}");
+    Ok(blocks)
+}
+
+/// A folder with what the examples name: the repository's plans, and the files that a document shows.
+fn folder(document: &str) -> Result<TempDir> {
+    let folder = TempDir::new()?;
+    symlink(root().join("plans"), folder.path().join("plans"))?;
+    symlink(
+        root().join("plans/focus/protos"),
+        folder.path().join("protos"),
+    )?;
+    if let Ok(files) = blocks(document, "csv") {
+        for (before, text) in files {
+            let name = before
+                .split('`')
+                .nth(1)
+                .context("a file has a name before it")?;
+            fs::write(folder.path().join(name), text)?;
+        }
+    }
+    Ok(folder)
+}
+
+#[tokio::test]
+async fn plans_of_the_plan_reference_pass() -> Result<()> {
+    let folder = folder("plan-reference.md")?;
+    for (at, (_, text)) in blocks("plan-reference.md", "yaml")?.into_iter().enumerate() {
+        let plan = folder.path().join(format!("example-{at}.yaml"));
+        fs::write(&plan, &text)?;
+        let outcome = Cli::run(&plan).arg("--testbed").finish().await?;
+        assert_eq!(
+            outcome.code,
+            Some(0),
+            "{text}\n{}{}",
+            outcome.stdout,
+            outcome.stderr
+        );
+        Expected::passed().check(&outcome);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn thresholds_of_the_metrics_can_be_judged() -> Result<()> {
+    let folder = TempDir::new()?;
+    for (_, thresholds) in blocks("metrics.md", "yaml")? {
+        let text = format!(
+            "testmesh: v1\nname: documented\ntargets: {{ web: {{ http: 'http://x' }} }}\n\
+             phases: {{ early: {{ from: 0s, to: 1m }}, late: {{ from: 1m, to: 2m }} }}\n\
+             scenarios:\n  shop:\n    load: {{ virtual_users: 5, for: 2m }}\n    sites: {{ haifa: 1, tokyo: 1 }}\n    stages:\n\
+             \x20     - {{ name: login, http: {{ target: web, get: / }} }}\n{thresholds}"
+        );
+        let plan = folder.path().join("plan.yaml");
+        fs::write(&plan, &text)?;
+        let outcome = Cli::new().arg("check").arg(&plan).finish().await?;
+        assert_eq!(outcome.code, Some(0), "{text}\n{}", outcome.stderr);
+    }
+    Ok(())
+}
+
+/// Runs one line as a shell would, in a folder that has the repository's plans.
+async fn command(
+    line: &str,
+    folder: &Path,
+    env: &[(String, String)],
+) -> Result<(Option<i32>, String)> {
+    let (command, into) = match line.split_once(" > ") {
+        Some((command, file)) => (command, Some(file.trim())),
+        None => (line, None),
+    };
+    let args: Vec<String> = command
+        .split_whitespace()
+        .skip(1)
+        .map(str::to_owned)
+        .collect();
+    let mut process = Process::start_in(folder, &binary("testmesh"), &args, env)?;
+    if args.first().is_some_and(|first| first == "serve") {
+        // It serves until it is told to end.
+        process.line_with("listening").await?;
+        process.signal("INT").await?;
+    }
+    let status = process.ended(std::time::Duration::from_secs(120)).await?;
+    if let Some(file) = into {
+        fs::write(folder.join(file), process.stdout())?;
+    }
+    Ok((status.code(), process.stdout() + &process.stderr()))
+}
+
+#[tokio::test]
+async fn commands_of_the_command_line_work() -> Result<()> {
+    let mesh = Mesh::builder().agents(2).testbed("").start().await?;
+    let folder = folder("cli.md")?;
+    let on_mesh = mesh.environment();
+    for (_, block) in blocks("cli.md", "sh")? {
+        for line in block
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'))
+        {
+            // `run` is shown without a mesh, the others with the default one, where this test has its own.
+            let env = if line.starts_with("testmesh run ") {
+                &[][..]
+            } else {
+                &on_mesh[..]
+            };
+            let (code, said) = command(line, folder.path(), env).await?;
+            let fine = code == Some(0);
+            assert!(fine, "`{line}` ended with {code:?}:\n{said}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_command_that_is_built_has_an_example() -> Result<()> {
+    let text = fs::read_to_string(root().join("docs/cli.md"))?;
+    let sections = text.split("\n## ").skip(1).flat_map(|section| {
+        let mut parts: Vec<&str> = section.split("\n### ").collect();
+        if parts.len() > 1 {
+            parts.remove(0);
+        }
+        parts
+    });
+    for section in sections {
+        let title = section.lines().next().unwrap_or_default();
+        let built = !section.contains("(not yet)\n");
+        assert!(
+            !built || section.contains("```sh\n"),
+            "`{title}` has no example"
+        );
+    }
+    Ok(())
+}
+
+/// The documents that are shown in this test are found where they are.
+#[test]
+fn documents_lie_in_docs() {
+    let documents = ["cli.md", "metrics.md", "plan-reference.md"];
+    let missing: Vec<PathBuf> = documents
+        .iter()
+        .map(|name| root().join("docs").join(name))
+        .filter(|path| !path.is_file())
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
