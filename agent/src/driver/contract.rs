@@ -22,6 +22,7 @@ use testmesh_shared::plan::{DriverStage, ErrorKind, Integrity, Item, ProblemCode
 use tokio::time::Instant;
 
 use super::connections::Connections;
+use super::during::During;
 use super::limits;
 use super::message::Encoded;
 use super::transcript::Listener;
@@ -42,6 +43,11 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// Names that expressions of the stage may read, besides `elapsed`.
     fn results(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// Checks, while the plan is read, what refers to the stages of `during`; `item` is the value behind the driver's key.
+    fn check_during(&self, during: &[Stage], item: Item<'_>) {
+        let _ = (during, item);
     }
 
     /// Checks, while the plan is read, that the stage's stream has the fields that `integrity` names.
@@ -99,6 +105,10 @@ impl DriverStage for Drives {
         self.0.results()
     }
 
+    fn check_during(&self, during: &[Stage], item: Item<'_>) {
+        self.0.check_during(during, item);
+    }
+
     fn check_integrity(&self, integrity: &Integrity, item: Item<'_>) {
         self.0.check_integrity(integrity, item);
     }
@@ -123,6 +133,8 @@ pub struct Attempt<'a> {
     pub run_started: Instant,
     /// The coordinator's clock, for servers whose own is declared by it.
     pub clock: &'a MeshClock,
+    /// What goes on while the stream is open.
+    pub during: Option<&'a dyn During>,
     /// Hears what is asked and answered, if anybody wants to.
     pub listener: Option<&'a dyn Listener>,
 }
@@ -150,6 +162,8 @@ pub trait Meter: fmt::Debug {
     fn latency(&self, at: Instant, latency: Duration);
     /// `stream_duration`: from the first message to the stream's end.
     fn stream_duration(&self, took: Duration);
+    /// `stream_watch`: it took so long until what is watched under that name was true of the message that came at `at`.
+    fn watch(&self, name: &str, at: Instant, took: Duration);
     /// `streams_open`: a stream had its first message at `at`.
     fn stream_opened(&self, at: Instant);
     /// `streams_open`: an opened stream ended at `at`. Called exactly once for each [`Meter::stream_opened`].

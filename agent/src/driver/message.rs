@@ -33,10 +33,7 @@ impl Encoded {
     ///
     /// If the bytes are no such message.
     pub fn to_value(&self) -> Result<Value, prost::DecodeError> {
-        Ok(to_value(&DynamicMessage::decode(
-            self.descriptor.clone(),
-            self.bytes.clone(),
-        )?))
+        decode(&self.descriptor, &self.bytes)
     }
 
     /// The message as text for a finding: JSON if it decodes, else its bytes, escaped.
@@ -53,6 +50,16 @@ impl Encoded {
         let end = text.floor_char_boundary(limit);
         Bytes::from(text).slice(..end)
     }
+}
+
+/// A message as expressions see it: a map by proto field names.
+///
+/// # Errors
+///
+/// If the bytes are no such message.
+pub fn decode(descriptor: &MessageDescriptor, bytes: &[u8]) -> Result<Value, prost::DecodeError> {
+    let message = DynamicMessage::decode(descriptor.clone(), bytes)?;
+    Ok(to_value(&message))
 }
 
 /// Encodes a plan's value as this message, by protobuf's JSON rules with proto field names: enums by name or number, bytes

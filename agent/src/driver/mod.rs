@@ -4,6 +4,7 @@
 mod connect;
 pub mod connections;
 pub mod contract;
+mod during;
 mod forms;
 mod grpc;
 mod http;
@@ -20,5 +21,6 @@ pub use contract::{
     Attempt, Body, DataFault, Driver, Drives, Evidence, Meter, Results, RowCounts, RowKey,
     StageError, StreamResults,
 };
+pub use during::During;
 pub use table::DRIVERS;
 pub use transport::Gate;

@@ -24,6 +24,8 @@ pub(crate) struct Watch<'a> {
     seen: Option<Seen>,
     /// What came since the meter was last told.
     news: News,
+    /// Silence at its end is none of the server's.
+    quiet: bool,
     ended: bool,
 }
 
@@ -79,6 +81,7 @@ impl<'a> Watch<'a> {
             kept: keep.then(Kept::default),
             seen: None,
             news: News::default(),
+            quiet: false,
             ended: false,
         }
     }
@@ -164,6 +167,11 @@ impl<'a> Watch<'a> {
         self.meter.held_up(since.elapsed());
     }
 
+    /// The stream was to fall silent, and did: that is no stall.
+    pub(crate) fn owes_nothing(&mut self) {
+        self.quiet = true;
+    }
+
     /// The stream is over.
     pub(crate) fn end(mut self, at: Instant, ending: Ending) -> Watched {
         let digest = self.finish(at, ending);
@@ -207,7 +215,7 @@ impl<'a> Watch<'a> {
                 .stream_duration(at.saturating_duration_since(seen.first));
             let silence = at.saturating_duration_since(seen.last);
             // A stream that the server ended owed nothing any more; one that was cut or stopped was still waited for.
-            if ending != Ending::Whole && silence > self.stall {
+            if ending != Ending::Whole && !self.quiet && silence > self.stall {
                 self.meter.stall(at, silence);
             }
         }

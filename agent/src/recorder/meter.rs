@@ -381,6 +381,13 @@ impl Meter for StageMeter {
             .observe(self.series.stream().duration, self.started, took);
     }
 
+    fn watch(&self, name: &str, at: Instant, took: Duration) {
+        let [scenario, stage] = self.series.labels();
+        let labels = [scenario, stage, ("watch", name)];
+        let id = self.recorder().trend(MetricId::StreamWatch, &labels);
+        self.recorder().observe(id, at, took);
+    }
+
     fn stream_opened(&self, at: Instant) {
         self.recorder().open(self.series.stream().open, at);
     }
@@ -520,10 +527,10 @@ mod tests {
     async fn any_metric_of_a_stage_can_be_recorded() {
         let meter = StageMeter::detached("live", "stream");
         let now = Instant::now();
-        meter.observe(MetricId::StreamWatch, now, Duration::from_millis(3));
+        meter.observe(MetricId::StageAttempt, now, Duration::from_millis(3));
         meter.count(MetricId::StageRetries, now, 2);
         let delta = meter.recorder().cut(now);
-        assert_eq!(delta.observed(meter.recorder(), "stream_watch"), 1);
+        assert_eq!(delta.observed(meter.recorder(), "stage_attempt"), 1);
         assert_eq!(delta.counter(meter.recorder(), "stage_retries"), 2);
     }
 

@@ -7,6 +7,7 @@
 pub mod assignment;
 pub mod blobs;
 pub mod context;
+mod during;
 mod group;
 pub mod pool;
 pub mod prepare;

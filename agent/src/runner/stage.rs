@@ -10,17 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::SpanId;
-use testmesh_shared::plan::expr::{Field, Scope};
+use testmesh_shared::plan::expr::{EvalError, Field, Scope};
 use testmesh_shared::plan::{Action, ErrorKind, OnFailure, Stage};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::during::{DuringStages, Left};
 use super::results;
 use super::retry;
 use super::session::{Session, bounded, defect};
 use super::trace::StageSpan;
 use super::transcript::Teller;
 use crate::driver::transcript::Listener;
-use crate::driver::{Attempt, Drives, Evidence, Results, StageError};
+use crate::driver::{Attempt, Drives, During, Evidence, Results, StageError};
 use crate::limits;
 use crate::recorder::{Outcome, Severity, StageMeter, StageNotes, StageSeries};
 
@@ -30,23 +31,43 @@ enum Try {
     /// `until` does not hold yet, and why.
     NotYet(StageError),
     Failed(StageError),
+    /// A stage beside it failed, and cut it: no fault of its own, and nothing to try again.
+    Cut(StageError),
+}
+
+/// What a driver gave, and what stages beside it saved.
+type Done = (Results, Vec<Field>);
+
+/// Whether a stage is not passed over.
+pub(super) fn applies(stage: &Stage, scope: &Scope<'_>) -> Result<bool, EvalError> {
+    stage
+        .when
+        .as_ref()
+        .map_or(Ok(true), |when| when.holds(scope))
 }
 
 impl Session<'_> {
-    /// Runs one stage.
+    /// Runs one stage, unless it is passed over.
     pub(super) async fn stage(
         &self,
         stage: &Stage,
         scope: &mut Scope<'_>,
         parent: SpanId,
     ) -> Result<(), StageError> {
-        let applies = match &stage.when {
-            None => Ok(true),
-            Some(when) => when.holds(scope),
-        };
-        if applies == Ok(false) {
-            return Ok(());
+        match applies(stage, scope) {
+            Ok(false) => Ok(()),
+            applies => self.run_stage(stage, applies, scope, parent).await,
         }
+    }
+
+    /// Runs a stage that is not passed over, or that fails because nobody can tell.
+    pub(super) async fn run_stage(
+        &self,
+        stage: &Stage,
+        applies: Result<bool, EvalError>,
+        scope: &mut Scope<'_>,
+        parent: SpanId,
+    ) -> Result<(), StageError> {
         let running = Running::begin(self, stage, parent);
         let tries = async {
             applies.map_err(|error| {
@@ -60,7 +81,7 @@ impl Session<'_> {
                 .await
                 .unwrap_or_else(|_| Err(running.timed_out(limit))),
         };
-        running.end(&result);
+        running.over(&result);
         // The groups around it need not tell it again.
         let result = result.map_err(StageError::told);
         match (result, stage.on_failure) {
@@ -95,6 +116,7 @@ impl Session<'_> {
                         .map_or(Duration::ZERO, |until| until.every);
                     sleep_until(began + every).await;
                 }
+                Try::Cut(cause) => return Err(cause),
                 Try::Failed(error) => {
                     failures += 1;
                     match &stage.retry {
@@ -127,7 +149,8 @@ impl Session<'_> {
         };
         let took = began.elapsed();
         let outcome = match done {
-            Ok(results) => judge(stage, scope, &results, took, self.scenario.saves_into()),
+            Ok(done) => judge(stage, scope, done, took, self.scenario.saves_into()),
+            Err(cause) if running.cut.get() => Try::Cut(cause),
             Err(error) if stage.until.is_some() && retry::is_transport(error.kind) => {
                 Try::NotYet(error)
             }
@@ -135,6 +158,7 @@ impl Session<'_> {
         };
         let kind = match &outcome {
             Try::Passed(_) => None,
+            Try::Cut(_) => Some(ErrorKind::Cancelled),
             // A poll that got its answer has done its work.
             Try::NotYet(error) | Try::Failed(error) => Some(error.kind)
                 .filter(|kind| matches!(outcome, Try::Failed(_)) || retry::is_transport(*kind)),
@@ -167,15 +191,18 @@ impl Session<'_> {
         scope: &mut Scope<'_>,
         meter: &StageMeter,
         running: &Running<'_>,
-    ) -> Result<Results, StageError> {
+    ) -> Result<Done, StageError> {
+        let done = |()| (Results::default(), Vec::new());
         match &stage.action {
             Action::Drive {
                 form,
                 stage: drives,
+                during,
             } => {
                 let driver = drives.as_any().downcast_ref::<Drives>();
                 let driver =
                     driver.ok_or_else(|| defect(format!("`{form}` was read but cannot be run")))?;
+                let during = DuringStages::new(self, during, scope, running.span);
                 let teller = self.teller(stage);
                 let attempt = Attempt {
                     stage,
@@ -186,18 +213,19 @@ impl Session<'_> {
                     session: self.index,
                     run_started: self.run_started,
                     clock: &self.run.clock,
+                    during: during.as_ref().map(|during| during as &dyn During),
                     listener: teller.as_ref().map(|teller| teller as &dyn Listener),
                 };
-                driver.0.run(&attempt).await
+                let result = driver.0.run(&attempt).await;
+                match during.map(DuringStages::end) {
+                    None => Ok((result?, Vec::new())),
+                    Some(left) => running.beside(result, left),
+                }
             }
-            Action::Repeat(repeat) => self
-                .repeat(repeat, scope, running.span)
-                .await
-                .map(|()| Results::default()),
-            Action::Parallel(branches) => self
-                .parallel(branches, scope, running.span)
-                .await
-                .map(|()| Results::default()),
+            Action::Repeat(repeat) => self.repeat(repeat, scope, running.span).await.map(done),
+            Action::Parallel(branches) => {
+                self.parallel(branches, scope, running.span).await.map(done)
+            }
             other => Err(defect(format!("this build cannot run {other:?}"))),
         }
     }
@@ -207,7 +235,7 @@ impl Session<'_> {
 fn judge(
     stage: &Stage,
     scope: &Scope<'_>,
-    results: &Results,
+    (results, saved): Done,
     took: Duration,
     saves_into: &'static str,
 ) -> Try {
@@ -229,7 +257,8 @@ fn judge(
         };
     }
     let mut layer = Scope::over(scope);
-    results::bind(&mut layer, stage, results, took);
+    layer.absorb(saved);
+    results::bind(&mut layer, stage, &results, took);
     if let Some(until) = &stage.until {
         match until.expr.holds(&layer) {
             Ok(true) => {}
@@ -273,6 +302,8 @@ pub(super) struct Running<'s> {
     /// What the last try that did not end the stage said.
     last: RefCell<Option<StageError>>,
     ended: Cell<bool>,
+    /// A stage beside it failed.
+    cut: Cell<bool>,
     notes: Rc<StageNotes>,
 }
 
@@ -293,6 +324,7 @@ impl<'s> Running<'s> {
             trying_since: Cell::new(None),
             last: RefCell::new(None),
             ended: Cell::new(false),
+            cut: Cell::new(false),
             notes: StageNotes::new(&session.view),
         }
     }
@@ -330,6 +362,31 @@ impl<'s> Running<'s> {
                 message: format!("not done within {limit:?}; at last: {}", last.message),
                 ..last
             },
+        }
+    }
+
+    /// What comes of a stream and the stages beside it: a failure of those comes first, for it cut the stream.
+    fn beside(&self, result: Result<Results, StageError>, left: Left) -> Result<Done, StageError> {
+        if let Some(cause) = left.failure {
+            self.cut.set(true);
+            return Err(cause);
+        }
+        let results = result?;
+        if let Some(cut) = left.cut {
+            let stage = &self.stage.name;
+            let message = format!(
+                "stage `{stage}`: its stream was over before its `during` had run: {cut} (`stop: {{ after: during }}` waits)"
+            );
+            self.session
+                .find("during_cut", Severity::Warning, stage, &message, "");
+        }
+        Ok((results, left.saved))
+    }
+
+    /// The stage is over. One that was cut is recorded when this is dropped.
+    fn over(self, result: &Result<(), StageError>) {
+        if !self.cut.get() {
+            self.end(result);
         }
     }
 

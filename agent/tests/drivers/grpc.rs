@@ -12,27 +12,27 @@ use crate::harness::Bench;
 use crate::servers::{self, Act, Grpc, Raw, Seen};
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Answer {
+pub(crate) struct Answer {
     #[prost(int64, tag = "1")]
-    value: i64,
+    pub(crate) value: i64,
     #[prost(string, repeated, tag = "2")]
-    words: Vec<String>,
+    pub(crate) words: Vec<String>,
     #[prost(uint64, tag = "3")]
-    big: u64,
+    pub(crate) big: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Ask {
+pub(crate) struct Ask {
     #[prost(int32, tag = "1")]
-    id: i32,
+    pub(crate) id: i32,
     #[prost(string, tag = "2")]
-    text: String,
+    pub(crate) text: String,
     #[prost(bytes = "vec", tag = "3")]
-    raw: Vec<u8>,
+    pub(crate) raw: Vec<u8>,
     #[prost(message, optional, boxed, tag = "4")]
-    inner: Option<Box<Ask>>,
+    pub(crate) inner: Option<Box<Ask>>,
     #[prost(int32, tag = "5")]
-    colour: i32,
+    pub(crate) colour: i32,
 }
 
 /// Until the rows before have been written: resetting a stream drops what waits.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use testmesh_agent::driver::contract::{
     Attempt, DataFault, Drives, Meter, Results, RowCounts, RowKey, StageError,
 };
-use testmesh_agent::driver::{Connections, DRIVERS};
+use testmesh_agent::driver::{Connections, DRIVERS, During};
 use testmesh_agent::integrity::MeshClock;
 use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::expr::Scope;
@@ -46,6 +46,7 @@ service S {
     rpc Rows(Ask) returns (stream Row);
     rpc Get(Ask) returns (Answer);
     rpc Upload(stream Ask) returns (Answer);
+    rpc Chat(stream Ask) returns (stream Row);
 }
 "#;
 
@@ -141,6 +142,16 @@ impl Bench {
         name: &str,
         scope: &Scope<'_>,
     ) -> Result<Results, StageError> {
+        self.run_beside(name, scope, None).await
+    }
+
+    /// One try of a stage, with something beside its stream.
+    pub(crate) async fn run_beside(
+        &self,
+        name: &str,
+        scope: &Scope<'_>,
+        during: Option<&dyn During>,
+    ) -> Result<Results, StageError> {
         let stage = self.stage(name);
         let Action::Drive { stage: drives, .. } = &stage.action else {
             panic!("{name} is no driver's stage")
@@ -160,6 +171,7 @@ impl Bench {
             session: 7,
             run_started: Instant::now(),
             clock: &self.clock,
+            during,
         };
         drives.0.run(&attempt).await
     }
@@ -195,6 +207,7 @@ pub(crate) struct Recorded {
     pub(crate) stalls: RefCell<Vec<Duration>>,
     pub(crate) latencies: RefCell<Vec<Duration>>,
     pub(crate) durations: Cell<u64>,
+    pub(crate) watched: RefCell<Vec<(String, Duration)>>,
     pub(crate) open: Cell<i64>,
     pub(crate) counts: RefCell<RowCounts>,
     pub(crate) agreed: RefCell<Vec<(String, RowKey, u64)>>,
@@ -244,6 +257,10 @@ impl Meter for Recorded {
 
     fn stream_duration(&self, _: Duration) {
         add(&self.durations, 1);
+    }
+
+    fn watch(&self, name: &str, _: Instant, took: Duration) {
+        self.watched.borrow_mut().push((name.to_owned(), took));
     }
 
     fn stream_opened(&self, _: Instant) {

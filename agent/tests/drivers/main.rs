@@ -8,4 +8,6 @@ mod integrity;
 mod plan;
 mod reflection;
 mod servers;
+mod streams;
+mod talk;
 mod tls;

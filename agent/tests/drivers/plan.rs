@@ -43,13 +43,47 @@ fn stages_are_checked_against_their_descriptors() {
         stage("grpc: { target: rpc, call: t.S/Rows, message: { idd: 1 } }"),
         stage("grpc: { target: rpc, call: t.S/Rows, message: { inner: { text: 5, id: many } } }"),
         stage("grpc: { target: rpc, call: t.S/Rows, message: { colour: GREEN, id: \"${session.id}\" } }"),
-        stage("grpc: { target: rpc, call: t.S/Upload }"),
         stage("grpc: { target: rpc, call: t.S/Get, stop: { messages: 1 } }"),
         stage("grpc: { target: rpc, call: t.S/Rows, end: [okay] }"),
         stage("grpc: { target: rpc, call: t.S/Rows, stop: { messages: 1, for: 1s } }"),
-        stage("grpc: { target: rpc, call: t.S/Rows, stop: { idle: 1s } }"),
         stage("grpc: { target: web, call: t.S/Rows }"),
         stage("grpc: { target: rpc, call: t.S/Rows, windows: { stream: 1KiB } }"),
+    ]
+    .join("\n"));
+}
+
+#[test]
+fn what_streams_have_is_checked() {
+    let rows = |keys: &str| stage(&format!("grpc: {{ target: rpc, call: t.S/Rows, {keys} }}"));
+    let during = "during: [ { name: act, wait: { for: 1s }, save: { x: '1' } } ]";
+    insta::assert_snapshot!([
+        rows("stop: { idle: 0s }"),
+        rows("stop: { idle: 1s, for: 1s }"),
+        rows("stop: { after: during }"),
+        rows("stop: { after: the_end }"),
+        rows("stop: { messages: 1, after: during }"),
+        rows(&format!("stop: {{ end: true, after: during }}, {during}")),
+        rows("stop: {}"),
+        rows("stop: { when: 'mesage.number[0] == 1' }"),
+        rows("stop: { when: secrets.token == message.name }"),
+        rows("watch: { a: 'message.number[0] ==', b: body.x, c d: 'true' }"),
+        rows("watch: { a: { expr: 'true', since: act } }"),
+        rows(&format!("watch: {{ a: {{ expr: 'true', since: acts }} }}, {during}")),
+        rows(&format!("watch: {{ a: {{ since: act }} }}, {during}")),
+        rows(&format!("message: {{ id: '${{session.x}}' }}, stop: {{ when: 'session.x == message.number[0]' }}, {during}")),
+        rows(&format!("stop: {{ when: session.y == 1 }}, {during}")),
+        rows("during: [ { name: x, wait: { for: 1s } } ]"),
+        rows("during: [ { name: b, wait: { form: 1s } } ]"),
+        rows("during: []"),
+        rows("messages: [ {} ]"),
+        stage("grpc: { target: rpc, call: t.S/Get, messages: [ {} ] }"),
+        stage("grpc: { target: rpc, call: t.S/Get, watch: { a: 'true' } }"),
+        stage(&format!("grpc: {{ target: rpc, call: t.S/Upload, {during} }}")),
+        stage("grpc: { target: rpc, call: t.S/Upload, stop: { messages: 1 } }"),
+        stage("grpc: { target: rpc, call: t.S/Upload, messages: [ {}, { idd: 1 }, { id: many } ] }"),
+        stage("grpc: { target: rpc, call: t.S/Upload, messages: [ {} ], message: {} }"),
+        stage("grpc: { target: rpc, call: t.S/Upload, messages: { each: '[1]', as: vars } }"),
+        stage("grpc: { target: rpc, call: t.S/Upload, messages: { as: i, message: { id: '${j}' }, every: soon } }"),
     ]
     .join("\n"));
 }

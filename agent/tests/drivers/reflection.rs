@@ -131,6 +131,28 @@ async fn what_reflection_does_not_know_is_a_clear_error() {
 }
 
 #[tokio::test]
+async fn a_method_of_another_kind_than_the_plan_takes_it_for_is_a_clear_error() {
+    let address = server(Version::One).await;
+    let failure = async |call: &str| {
+        let stages =
+            format!("- {{ name: get, grpc: {{ target: a, address: '{address}', {call} }} }}");
+        let bench = Bench::new("a: { grpc: { reflection: true } }", &stages);
+        bench.failure("get").await
+    };
+    let wrong = ("protocol", Some("wrong_kind"));
+    assert_eq!(failure("call: t.S/Get, messages: [ {} ]").await, wrong);
+    assert_eq!(failure("call: t.S/Rows, messages: [ {} ]").await, wrong);
+    assert_eq!(failure("call: t.S/Get, watch: { a: 'true' }").await, wrong);
+    let during = "during: [ { name: b, wait: { for: 1s } } ]";
+    assert_eq!(failure(&format!("call: t.S/Upload, {during}")).await, wrong);
+    let stages = format!(
+        "- {{ name: get, grpc: {{ target: a, address: '{address}', call: t.S/Upload, messages: [ {{ id: 1 }}, {{}} ] }} }}"
+    );
+    let upload = Bench::new("a: { grpc: { reflection: true } }", &stages);
+    assert_eq!(upload.run("get").await.expect("answers").status, Some(0));
+}
+
+#[tokio::test]
 async fn a_descriptor_set_does_as_well_as_its_sources() {
     let address = server(Version::None).await;
     let mut tree = crate::harness::tree();

@@ -67,16 +67,12 @@ impl Requirements {
 }
 
 fn collect_drivers(stages: &[Stage], into: &mut BTreeSet<String>) {
-    for stage in stages {
-        match &stage.action {
-            Action::Drive { form, .. } => {
-                into.insert((*form).to_owned());
-            }
-            Action::Repeat(repeat) => collect_drivers(&repeat.stages, into),
-            Action::Parallel(branches) => branches
-                .iter()
-                .for_each(|stages| collect_drivers(stages, into)),
-            _ => {}
-        }
+    stages.iter().for_each(|stage| collect(stage, into));
+}
+
+fn collect(stage: &Stage, into: &mut BTreeSet<String>) {
+    if let Action::Drive { form, .. } = &stage.action {
+        into.insert((*form).to_owned());
     }
+    stage.inner().for_each(|stage| collect(stage, into));
 }

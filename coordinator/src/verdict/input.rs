@@ -6,7 +6,7 @@ use crate::run::Ending;
 use std::time::Duration;
 use testmesh_shared::load::Model;
 use testmesh_shared::metric::{self, MetricId, RateBase};
-use testmesh_shared::plan::model::{self, Action, Agg, Allow, Op, Plan, Stage, Threshold};
+use testmesh_shared::plan::model::{self, Agg, Allow, Op, Plan, Stage, Threshold};
 
 /// Everything that is known when a run is over.
 #[derive(Debug)]
@@ -291,7 +291,7 @@ fn flatten(scenario: &str, stage: &Stage, after: Option<&str>, into: &mut Vec<St
             .as_ref()
             .is_some_and(|integrity| integrity.truth.is_some()),
     });
-    for stage in inner(stage) {
+    for stage in stage.inner() {
         flatten(scenario, stage, after, into);
     }
 }
@@ -304,15 +304,44 @@ fn collect_lossy(scenario: &str, stage: &Stage, into: &mut Vec<Lossy>) {
         stage: stage.name.clone(),
         allow,
     }));
-    inner(stage).for_each(|stage| collect_lossy(scenario, stage, into));
+    stage
+        .inner()
+        .for_each(|stage| collect_lossy(scenario, stage, into));
 }
 
-/// The stages within one.
-fn inner(stage: &Stage) -> impl Iterator<Item = &Stage> {
-    let groups = match &stage.action {
-        Action::Repeat(repeat) => std::slice::from_ref(&repeat.stages),
-        Action::Parallel(branches) => branches.as_slice(),
-        _ => &[],
-    };
-    groups.iter().flatten()
+#[cfg(test)]
+mod tests {
+    use testmesh_shared::plan::{self, NoFiles, Source, VarOverrides};
+
+    use super::*;
+
+    #[test]
+    fn stages_beside_a_stream_are_known_and_have_their_turn_with_it() {
+        let text = "testmesh: v1\nname: t\ntargets: { a: { grpc: { reflection: true }, address: 'a:1' } }\nscenarios:\n  s:\n    load: once\n    stages:\n      - { name: first, wait: { for: 1s } }\n      - name: stream\n        grpc:\n          target: a\n          call: s/m\n          during: [ { name: beside, grpc: { target: a, call: s/n, stop: end }, integrity: { sequence: n, allow: { missing: 1% } } } ]\n";
+        let source = Source {
+            name: "t.yaml",
+            text,
+            files: &NoFiles,
+        };
+        let loaded = plan::load(
+            source,
+            &VarOverrides::default(),
+            testmesh_agent::driver::DRIVERS,
+        );
+        let rules = Rules::of(&loaded.expect("a plan").0);
+        let facts: Vec<_> = rules
+            .stages
+            .iter()
+            .map(|fact| (fact.stage.as_str(), fact.after.as_deref()))
+            .collect();
+        assert_eq!(
+            facts,
+            [
+                ("first", None),
+                ("stream", Some("first")),
+                ("beside", Some("first"))
+            ]
+        );
+        assert_eq!(rules.lossy[0].stage, "beside");
+    }
 }

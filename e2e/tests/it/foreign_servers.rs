@@ -54,7 +54,7 @@ async fn etcd(data: &TempDir) -> Result<Option<(Process, String)>> {
 }
 
 #[tokio::test]
-async fn etcd_answers_over_http_and_streams_equal_snapshots() -> Result<()> {
+async fn etcd_answers_over_http_streams_equal_snapshots_and_tells_of_changes() -> Result<()> {
     let data = TempDir::new()?;
     let Some((_etcd, url)) = etcd(&data).await? else {
         return Ok(());
@@ -75,6 +75,9 @@ async fn etcd_answers_over_http_and_streams_equal_snapshots() -> Result<()> {
     Expected::passed()
         .with("/integrity/verified", 1.0, 1e9)
         .check(&outcome);
+
+    let watch = Cli::run(&plan("examples/grpc-watch.yaml")).var("etcd", address);
+    Expected::passed().check(&watch.finish().await?);
     Ok(())
 }
 

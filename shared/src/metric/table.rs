@@ -205,7 +205,7 @@ metrics! {
     StreamStall "stream_stall" Trend Seconds ["stage"] - "Gaps longer than the stage's `stall`, one that is open at the end included.";
     StreamLatency "stream_latency" Trend Seconds ["stage"] - "From `sent_at` to arrival: the excess over the stream's minimum, or absolute where the target declares its clock.";
     StreamDuration "stream_duration" Trend Seconds ["stage"] - "From a stream's first message to its end.";
-    StreamWatch "stream_watch" Trend Seconds ["stage" "watch"] - "From opening a stream until the expression of a `watch` is true.";
+    StreamWatch "stream_watch" Trend Seconds ["stage" "watch"] - "From the start of a call, or from that of the stage in `since`, to the first message for which an expression of `watch` is true; once for each name and stream, at the message's arrival.";
     StreamMessages "stream_messages" Counter Count ["stage"] - "Messages received.";
     StreamRows "stream_rows" Counter Count ["stage"] - "Rows received.";
     StreamBytes "stream_bytes" Counter Bytes ["stage"] - "Bytes of messages received, before decoding.";

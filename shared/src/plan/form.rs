@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::item::Item;
 use super::keys::{Form, Keys, State};
-use super::model::Integrity;
+use super::model::{Integrity, Stage};
 use super::problem::ProblemCode;
 
 /// What bounds a stage without a stream where the plan does not.
@@ -34,6 +34,11 @@ pub trait DriverStage: Any + Debug + Send + Sync {
 
     /// Names that `expect`, `until` and `save` of the stage may read, besides `elapsed`.
     fn results(&self) -> &'static [&'static str];
+
+    /// Checks what refers to the stages of `during`, which are read before. `item` is the value behind the driver's key.
+    fn check_during(&self, during: &[Stage], item: Item<'_>) {
+        let _ = (during, item);
+    }
 
     /// Checks that the stage's stream has the fields that `integrity` names. `item` is the value of
     /// `integrity`; fields know their own places.
@@ -67,6 +72,16 @@ pub struct DriverForm {
 }
 
 impl DriverForm {
+    /// The key in its value whose stages run while its stream is open, if it has one.
+    pub(super) fn during(&self) -> Option<&'static str> {
+        let Form::Object(keys) = self.stage else {
+            return None;
+        };
+        let mut keys = keys.keys.iter();
+        let key = keys.find(|key| matches!(key.form, Form::List(Form::Stage)))?;
+        Some(key.name)
+    }
+
     /// A driver that is known by name only.
     #[must_use]
     pub const fn not_yet(name: &'static str, doc: &'static str) -> Self {

@@ -10,6 +10,8 @@ use super::expr::{Expr, ExprProblem, JsonTemplate, Names, Template, Value};
 use super::model::{FieldPath, PlanFile, Target};
 use super::nearest::nearest;
 use super::problem::{Position, Problem, ProblemCode, Span};
+use super::stage::RESULTS;
+use super::vars::is_identifier;
 use super::yaml::{Node, NodeKind, core_scalar};
 use super::{quantity, traps};
 
@@ -364,10 +366,12 @@ impl<'r> Item<'r> {
         }
     }
 
-    /// An expression over results that the stage has at this place, besides what any expression reads.
+    /// An expression over results that the stage has at this place, besides what any expression reads, and over what its
+    /// inner stages save.
     #[must_use]
     pub fn expr_over(self, results: &[&'static str]) -> Option<Expr> {
         let mut names = self.names.clone();
+        names.enter();
         for result in results {
             names.add(*result);
         }
@@ -376,6 +380,32 @@ impl<'r> Item<'r> {
             ..self
         }
         .expr()
+    }
+
+    /// Reads the value with another name in scope, such as that of a loop.
+    pub fn with_name<T>(self, name: Option<&str>, read: impl FnOnce(Item<'_>) -> T) -> T {
+        let Some(name) = name else { return read(self) };
+        let mut names = self.names.clone();
+        names.add(name);
+        read(Item {
+            names: &names,
+            ..self
+        })
+    }
+
+    /// The name of a loop's variable, which nothing else in scope has.
+    #[must_use]
+    pub fn variable(self) -> Option<String> {
+        let name = self.name()?;
+        if is_identifier(&name) && !self.names.contains(&name) && !RESULTS.contains(&&*name) {
+            return Some(name);
+        }
+        self.problem(
+            ProblemCode::BadValue,
+            format!("`{name}` cannot be a loop variable"),
+            "choose a name of letters, digits and `_` that nothing else has",
+        );
+        None
     }
 
     fn without_secrets(self, reads: bool) -> bool {

@@ -25,6 +25,7 @@ mod operand;
 mod phases;
 mod read;
 mod reference;
+mod retry;
 mod scenario;
 mod stage;
 mod table;

@@ -225,6 +225,23 @@ impl Stage {
     pub fn reads(&self, result: &str) -> bool {
         self.reads.contains(&result)
     }
+
+    /// The stages within: those that it repeats, runs side by side, or runs beside its stream.
+    pub fn inner(&self) -> impl Iterator<Item = &Self> {
+        let lists = match &self.action {
+            Action::Repeat(repeat) => std::slice::from_ref(&repeat.stages),
+            Action::Parallel(branches) => branches.as_slice(),
+            Action::Drive { during, .. } => std::slice::from_ref(during),
+        };
+        lists.iter().flatten()
+    }
+
+    /// Whether a plan may mean this stage by that name: its own, or that without the prefixes of `use`.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        let prefix = self.name.strip_suffix(name);
+        prefix.is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+    }
 }
 
 /// What a stage does.
@@ -237,6 +254,8 @@ pub enum Action {
         form: &'static str,
         /// What the driver read; downcast through [`DriverStage::as_any`].
         stage: Box<dyn DriverStage>,
+        /// Stages that run one after another while the driver's stream is open.
+        during: Vec<Stage>,
     },
     /// Stages once for each time or item.
     Repeat(Repeat),

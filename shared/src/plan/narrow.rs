@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::model::{Action, Begin, Plan, Reading, Stage, Threshold};
+use super::model::{Begin, Plan, Reading, Stage, Threshold};
 use super::nearest::nearest;
 use super::threshold;
 use crate::load::table::once;
@@ -130,17 +130,10 @@ impl Measured {
 }
 
 fn add_names(stages: &[Stage], names: &mut BTreeSet<String>) {
-    for stage in stages {
+    let mut waiting: Vec<&Stage> = stages.iter().collect();
+    while let Some(stage) = waiting.pop() {
         names.insert(stage.name.clone());
-        match &stage.action {
-            Action::Drive { .. } => {}
-            Action::Repeat(repeat) => add_names(&repeat.stages, names),
-            Action::Parallel(branches) => {
-                for branch in branches {
-                    add_names(branch, names);
-                }
-            }
-        }
+        waiting.extend(stage.inner());
     }
 }
 

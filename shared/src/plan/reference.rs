@@ -24,10 +24,11 @@ Everything else takes only `${vars…}`, resolved when the plan is loaded.
 | `secrets.NAME` | secrets | in text with `${…}` that goes out, never in `expect`, `save`, `until`, `when` |
 | `run.id`, `run.seed`, `run.NAME` | the run, and what `setup` saved | stages |
 | `feed.NAME.COLUMN` | the row that the session took of a feed | stages of scenarios |
-| `session.id`, `.index`, `.virtual_user`, `.NAME` | the session, and what it saved; a parallel branch's saves are there after it ended | stages of scenarios |
+| `session.id`, `.index`, `.virtual_user`, `.NAME` | the session, and what it saved; a parallel branch's saves are there after it ended, those of a stage of `during` also for the expressions of its stream | stages of scenarios |
 | `agent.id`, `agent.site` | the agent | stages |
 | the name in `as` | the number from 0, or the item | inside of `repeat` |
 | `elapsed`, and what the driver gives: `status`, `headers`, `body`, `text`, `stream` | results of the stage | its own `expect`, `until` and `save` |
+| `message`, and `stream` so far | a message that has come | `watch` and `stop: { when }` of its stream |
 
 Beside CEL's own functions there are:
 

@@ -4,48 +4,25 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::blocks::Blocks;
-use super::error_kind::ErrorKind;
 use super::expr::{Expr, Names};
-use super::form::STAGE_TIMEOUT;
-use super::integrity;
-use super::item::Item;
+use super::form::{DriverForm, STAGE_TIMEOUT};
+use super::item::{EntryItem, Item};
 use super::keys::State;
-use super::model::{Action, OnFailure, Repeat, Retry, RetryOn, Stage, Times, Until};
-use super::nearest::nearest;
+use super::model::{Action, OnFailure, Repeat, Stage, Times, Until};
 use super::problem::{Position, ProblemCode};
 use super::vars::is_identifier;
+use super::{integrity, retry};
 
 /// The most stages of a scenario, blocks put in place: blocks may use blocks.
 const MAX_STAGES: usize = 2_000;
 /// The deepest nesting of stages, blocks put in place.
 const MAX_NESTING: usize = 32;
 const EVERY: Duration = Duration::from_millis(500);
-const BACKOFF: Duration = Duration::from_millis(250);
 const STALL: Duration = Duration::from_secs(1);
 
 /// Every name that a driver's results may have, so that hints can tell them from mistakes.
-const RESULTS: [&str; 8] = [
-    "status", "headers", "body", "text", "stream", "docs", "page", "elapsed",
-];
-
-/// Status names of gRPC, which `retry.on` takes beside error kinds.
-const STATUS_NAMES: [&str; 16] = [
-    "ok",
-    "cancelled",
-    "unknown",
-    "invalid_argument",
-    "deadline_exceeded",
-    "not_found",
-    "already_exists",
-    "permission_denied",
-    "resource_exhausted",
-    "failed_precondition",
-    "aborted",
-    "out_of_range",
-    "unimplemented",
-    "data_loss",
-    "unauthenticated",
-    "internal",
+pub(super) const RESULTS: [&str; 9] = [
+    "status", "headers", "body", "text", "stream", "message", "docs", "page", "elapsed",
 ];
 
 /// Where stages stand, which decides what they save into.
@@ -103,6 +80,10 @@ impl<'r, 'b> StageList<'r, 'b> {
         for result in RESULTS {
             names.explain(result, "results are for the stage's own `expect`, `until` and `save`; save what later stages need");
         }
+        names.explain(
+            "message",
+            "a message is read by `stop: { when }` and `watch` of its stream; `expect` and `save` read `stream.last`",
+        );
         if place == Place::Run {
             names.explain("feed", "only sessions of scenarios take rows");
             names.explain(
@@ -302,7 +283,7 @@ impl<'r, 'b> StageList<'r, 'b> {
             when,
             timeout,
             attempt_timeout,
-            retry: item.key("retry").and_then(retry),
+            retry: item.key("retry").and_then(retry::read),
             on_failure: if item.has("on_failure") {
                 OnFailure::Continue
             } else {
@@ -374,7 +355,7 @@ impl<'r, 'b> StageList<'r, 'b> {
         if let Some(repeat) = item.key("repeat") {
             return self.repeat(raw, repeat);
         }
-        let entry = item
+        let entry = raw
             .entries()
             .into_iter()
             .find(|entry| item.context.form(entry.key).is_some())?;
@@ -382,11 +363,46 @@ impl<'r, 'b> StageList<'r, 'b> {
             .context
             .form(entry.key)
             .filter(|form| form.state == State::Built)?;
-        let stage = (form.read)(entry.value)?;
+        self.drive(form, entry, item.names)
+    }
+
+    fn drive(
+        &mut self,
+        form: &'static DriverForm,
+        entry: EntryItem<'r>,
+        names: &Names,
+    ) -> Option<Action> {
+        let mut names = names.clone();
+        let list = form.during().and_then(|key| entry.value.key(key));
+        let during = list.map(|list| self.during(list)).unwrap_or_default();
+        if !during.is_empty() {
+            let into = self.place.saves_into();
+            names.add_inside(into, self.names.fields(into));
+        }
+        let value = Item {
+            names: &names,
+            ..entry.value
+        };
+        let stage = (form.read)(value)?;
+        stage.check_during(&during, value);
         Some(Action::Drive {
             form: form.name,
             stage,
+            during,
         })
+    }
+
+    /// Stages beside a stream. What they save is there for what follows the stream's stage, and for its own expressions
+    /// over the stream.
+    fn during(&mut self, list: Item<'r>) -> Vec<Stage> {
+        if list.items().is_empty() {
+            list.problem(
+                ProblemCode::BadValue,
+                "there is nothing to run beside the stream",
+                "write at least one stage, or remove the key",
+            );
+        }
+        self.read(list)
     }
 
     /// Side by side, none sees what another saves; what follows sees what all saved. The stages of a block are one branch.
@@ -418,7 +434,7 @@ impl<'r, 'b> StageList<'r, 'b> {
             (None, Some(each)) => each.expr().map(Times::Each),
             (None, None) => None,
         };
-        let variable = repeat.key("as").and_then(|key| self.variable(key));
+        let variable = repeat.key("as").and_then(Item::variable);
         let parallel = repeat.key("parallel").map_or(Some(false), Item::bool);
         let Some(list) = raw.key("stages").filter(|list| !list.items().is_empty()) else {
             repeat.problem(
@@ -441,20 +457,6 @@ impl<'r, 'b> StageList<'r, 'b> {
             parallel: parallel?,
             stages,
         }))
-    }
-
-    fn variable(&self, key: Item<'_>) -> Option<String> {
-        let name = key.name()?;
-        if is_identifier(&name) && !self.names.contains(&name) && !RESULTS.contains(&name.as_str())
-        {
-            return Some(name);
-        }
-        key.problem(
-            ProblemCode::BadValue,
-            format!("`{name}` cannot be a loop variable"),
-            "choose a name of letters, digits and `_` that nothing else has",
-        );
-        None
     }
 }
 
@@ -579,55 +581,4 @@ fn check_timeouts(item: Item<'_>, timeout: Option<Duration>, attempt: Option<Dur
             );
         }
     }
-}
-
-fn retry(item: Item<'_>) -> Option<Retry> {
-    let attempts = item.key("attempts").and_then(|key| key.int(1..=100_000));
-    let backoff = item.key("backoff").map_or(Some(BACKOFF), Item::duration);
-    let on = match item.key("on") {
-        Some(on) => {
-            let items: Vec<_> = on.items().into_iter().map(retry_on).collect();
-            items.into_iter().collect::<Option<Vec<_>>>()
-        }
-        None => {
-            let transport = [
-                ErrorKind::Refused,
-                ErrorKind::Unavailable,
-                ErrorKind::Reset,
-                ErrorKind::Timeout,
-            ];
-            Some(transport.map(RetryOn::Error).to_vec())
-        }
-    };
-    let attempts = u32::try_from(attempts?).ok()?;
-    Some(Retry {
-        attempts,
-        on: on?,
-        backoff: backoff?,
-    })
-}
-
-fn retry_on(item: Item<'_>) -> Option<RetryOn> {
-    let text = item.text()?;
-    if let Ok(kind) = text.parse::<ErrorKind>() {
-        return Some(RetryOn::Error(kind));
-    }
-    if let Ok(status) = text.parse::<i64>() {
-        return Some(RetryOn::Status(status));
-    }
-    let name = text.to_lowercase();
-    if STATUS_NAMES.contains(&name.as_str()) {
-        return Some(RetryOn::StatusName(name));
-    }
-    let kinds = ErrorKind::ALL.iter().map(|kind| kind.as_str());
-    let hint = nearest(&name, kinds.clone().chain(STATUS_NAMES)).map_or_else(
-        || format!("error kinds are {}", kinds.collect::<Vec<_>>().join(", ")),
-        |near| format!("did you mean `{near}`?"),
-    );
-    item.problem(
-        ProblemCode::BadValue,
-        format!("`{text}` is neither an error kind nor a status"),
-        hint,
-    );
-    None
 }

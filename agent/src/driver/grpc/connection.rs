@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use h2::RecvStream;
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::rt::Executor as _;
@@ -133,35 +133,41 @@ impl Connection {
         message: &[u8],
         limit: usize,
     ) -> Result<Reply, StageError> {
-        let failed = |error: &h2::Error| {
-            http2_failure(&format!("calling {path} at {}", self.authority), error)
-        };
+        let (answer, mut body) = self.begin(path, metadata, limit).await?;
+        body.send_data(framed(message), true)
+            .map_err(|error| answer.failed(&error))?;
+        answer.reply().await
+    }
+
+    /// Sends a call whose messages follow.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Connection::call`], of both parts.
+    pub(crate) async fn begin(
+        &self,
+        path: &PathAndQuery,
+        metadata: HeaderMap,
+        limit: usize,
+    ) -> Result<(Answer, SendStream<Bytes>), StageError> {
+        let at = format!("{path} at {}", self.authority);
         let mut sender = self
             .sender
             .clone()
             .ready()
             .await
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| http2_failure(&format!("calling {at}"), &error))?;
         let asked = Instant::now();
-        let request = self.request(path, metadata);
-        let (response, mut body) = sender
-            .send_request(request, false)
-            .map_err(|error| failed(&error))?;
-        body.send_data(framed(message), true)
-            .map_err(|error| failed(&error))?;
-        let (parts, body) = response.await.map_err(|error| failed(&error))?.into_parts();
-        let first_byte = asked.elapsed();
-        let at = || format!("{path} at {}", self.authority);
-        let status =
-            Status::of_headers(parts.status, &parts.headers).map_err(|error| error.at(&at()))?;
-        Ok(Reply {
-            at: at(),
-            headers: parts.headers,
-            first_byte,
-            status,
-            frames: Frames::new(limit),
-            body,
-        })
+        let (response, body) = sender
+            .send_request(self.request(path, metadata), false)
+            .map_err(|error| http2_failure(&format!("calling {at}"), &error))?;
+        let answer = Answer {
+            at,
+            asked,
+            limit,
+            response,
+        };
+        Ok((answer, body))
     }
 
     fn request(&self, path: &PathAndQuery, metadata: HeaderMap) -> Request<()> {
@@ -190,6 +196,47 @@ impl Connection {
 
 const USER_AGENT: &str = concat!("testmesh/", env!("CARGO_PKG_VERSION"));
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// The answer to a call, of which nothing has come.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The call and its server, for messages.
+    at: String,
+    asked: Instant,
+    limit: usize,
+    response: ResponseFuture,
+}
+
+impl Answer {
+    /// Waits for the answer's headers.
+    pub(crate) async fn reply(self) -> Result<Reply, StageError> {
+        let Self {
+            at,
+            asked,
+            limit,
+            response,
+        } = self;
+        let (parts, body) = response
+            .await
+            .map_err(|error| http2_failure(&format!("calling {at}"), &error))?
+            .into_parts();
+        let first_byte = asked.elapsed();
+        let status =
+            Status::of_headers(parts.status, &parts.headers).map_err(|error| error.at(&at))?;
+        Ok(Reply {
+            at,
+            headers: parts.headers,
+            first_byte,
+            status,
+            frames: Frames::new(limit),
+            body,
+        })
+    }
+
+    fn failed(&self, error: &h2::Error) -> StageError {
+        http2_failure(&format!("calling {}", self.at), error)
+    }
+}
 
 /// The answer to a call, as it comes.
 #[derive(Debug)]

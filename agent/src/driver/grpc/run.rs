@@ -12,15 +12,20 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use http::HeaderMap;
 use testmesh_shared::plan::expr::{Expr, Scope};
-use testmesh_shared::plan::{ErrorKind, Integrity, Item, Pool, Position, ProblemCode, Span};
+use testmesh_shared::plan::{ErrorKind, Integrity, Item, Pool, Position, ProblemCode, Span, Stage};
 use tokio::time::{Instant, Sleep};
 
+use super::beside::{Beside, Came};
 use super::connection::{Connection, Reply};
-use super::form::{Accepted, Call, GrpcStage, Stop};
+use super::form::{Call, GrpcStage};
+use super::send::Outgoing;
 use super::stage::Schema;
 use super::status::Status;
+use super::stop::{Accepted, Stop};
+use super::watching::Watching;
 use super::{reflection, schema};
 use crate::driver::contract::{Attempt, Body, Driver, Results, StageError, StreamResults};
+use crate::driver::during::During;
 use crate::driver::http::{header_value, shown};
 use crate::driver::limits;
 use crate::driver::message::Encoded;
@@ -33,7 +38,7 @@ impl Driver for GrpcStage {
         match &self.call {
             Call::Known(schema) => schema.method.server_streaming,
             // Nobody knows yet. A stage that says how a stream ends is one.
-            Call::Reflected(..) => self.stop.is_some() || self.end.is_some(),
+            Call::Reflected(..) => self.says_that_it_streams(),
         }
     }
 
@@ -45,6 +50,10 @@ impl Driver for GrpcStage {
             Call::Known(_) => &["status", "headers", "body", "text"],
             Call::Reflected(..) => &["status", "headers", "body", "text", "stream"],
         }
+    }
+
+    fn check_during(&self, during: &[Stage], item: Item<'_>) {
+        self.watch.iter().for_each(|rule| rule.check(during, item));
     }
 
     fn check_integrity(&self, integrity: &Integrity, item: Item<'_>) {
@@ -167,11 +176,7 @@ impl GrpcStage {
             let message = format!("{address}: {unknown} ({})", unknown.hint);
             StageError::new(ErrorKind::Protocol, message).with_code("unknown_method")
         })?;
-        if method.client_streaming {
-            let message =
-                format!("{name} takes a stream of messages, which this build does not send yet");
-            return Err(StageError::new(ErrorKind::Protocol, message).with_code("not_yet"));
-        }
+        self.check_method(&method)?;
         let schema = Arc::new(Schema::new(method));
         known.insert(address, &schema);
         Ok(schema)
@@ -192,80 +197,36 @@ impl GrpcStage {
         Ok(metadata)
     }
 
-    async fn unary(
-        &self,
-        attempt: &Attempt<'_>,
+    /// Sends the call, and waits for the beginning of its answer. Messages that follow go out beside what comes in.
+    pub(super) async fn call<'a>(
+        &'a self,
+        attempt: &'a Attempt<'a>,
         connection: &Connection,
-        schema: &Schema,
-    ) -> Result<Results, StageError> {
-        let message = self.message.render(attempt.scope, &schema.method)?;
-        let limit = self.target().max_message;
-        let call = connection.call(
-            &schema.method.path,
-            self.metadata(attempt)?,
-            &message,
-            limit,
-        );
-        let mut reply = call.await?;
-        attempt.meter.first_byte(reply.first_byte);
-        let mut answer: Option<Bytes> = None;
-        let status = loop {
-            while let Some(message) = reply.message()? {
-                if answer.is_some() {
-                    let message = format!("{} answered more than one message", schema.method.path);
-                    return Err(
-                        StageError::new(ErrorKind::Protocol, message).with_code("many_messages")
-                    );
-                }
-                answer = Some(Bytes::copy_from_slice(message));
+        schema: &'a Schema,
+        beside: &mut Beside<'a>,
+    ) -> Result<Reply, StageError> {
+        let (scope, method) = (attempt.scope, &schema.method);
+        let (path, limit) = (&method.path, self.target().max_message);
+        let metadata = self.metadata(attempt)?;
+        match &self.outgoing {
+            Outgoing::One(message) => {
+                let message = message.render(scope, method)?;
+                connection.call(path, metadata, &message, limit).await
             }
-            if let Some(status) = reply.more().await? {
-                break status;
-            }
-        };
-        attempt.meter.status(i64::from(status.code));
-        let failure = status.failure();
-        let body = match (answer, &failure) {
-            (None, None) => {
-                let message = format!("{} answered OK without a message", schema.method.path);
-                return Err(StageError::new(ErrorKind::Protocol, message).with_code("no_message"));
-            }
-            (None, Some(_)) => Body::None,
-            (Some(bytes), _) => Body::Message(self.checked(schema, bytes)?),
-        };
-        let headers = shown(&reply.headers);
-        Ok(Results {
-            status: Some(i64::from(status.code)),
-            headers,
-            body,
-            stream: None,
-            failure,
-        })
-    }
-
-    /// A message that decodes: what does not is no answer, whoever reads it.
-    fn checked(&self, schema: &Schema, bytes: Bytes) -> Result<Encoded, StageError> {
-        let message = Encoded::new(schema.method.output.clone(), bytes);
-        match message.to_value() {
-            Ok(_) => Ok(message),
-            Err(error) => {
-                let message = format!(
-                    "{} answered bytes that are no {}: {error}",
-                    schema.method.path,
-                    schema.method.output.full_name()
-                );
-                Err(StageError::new(ErrorKind::Protocol, message).with_code("bad_message"))
+            Outgoing::Stream(messages) => {
+                let (answer, body) = connection.begin(path, metadata, limit).await?;
+                beside.send(messages.send(scope, method, body).boxed_local());
+                beside.answer(answer.reply()).await
             }
         }
     }
 
-    async fn stream(
-        &self,
-        attempt: &Attempt<'_>,
+    async fn stream<'a>(
+        &'a self,
+        attempt: &'a Attempt<'a>,
         connection: &Connection,
-        schema: &Schema,
+        schema: &'a Schema,
     ) -> Result<Results, StageError> {
-        let message = self.message.render(attempt.scope, &schema.method)?;
         let checker = match &attempt.stage.integrity {
             Some(integrity) => {
                 let layout = schema
@@ -277,16 +238,13 @@ impl GrpcStage {
             None => None,
         };
         let stop = self.stop(attempt.scope)?;
-        let mut alarm = Alarm::new(attempt.stage.timeout.is_none());
+        let mut alarm = Alarm::new(attempt.stage.timeout.is_none(), stop.is_silence());
         let keep = attempt.stage.reads("stream") || self.end_reads_stream();
         let mut watch = Watch::new(attempt.meter, attempt.stage.stall, checker, keep);
-        let limit = self.target().max_message;
-        let call = connection.call(
-            &schema.method.path,
-            self.metadata(attempt)?,
-            &message,
-            limit,
-        );
+        let watching = Watching::new(attempt, &schema.method.output, &self.watch, stop.when());
+        let mut beside =
+            Beside::stream(attempt.during, watching).with_after_during(self.after_during);
+        let call = self.call(attempt, connection, schema, &mut beside);
         let Some(reply) = alarm.wait(call, None, &watch).await else {
             return Err(silent(&watch));
         };
@@ -305,18 +263,23 @@ impl GrpcStage {
                 &mut reply,
                 &mut watch,
                 &mut alarm,
+                &mut beside,
                 unchecked.then_some(schema),
             )
             .await;
         let at = Instant::now();
         match end {
             Ok(End::Stopped) => {
+                if stop.is_silence() {
+                    watch.owes_nothing();
+                }
                 let watched = watch.end(at, Ending::Stopped);
                 Ok(results(&reply, schema, watched, at, None))
             }
             Ok(End::Status(status)) => self.ended(attempt, &reply, schema, watch, (stop, status)),
             Err(error) => {
-                watch.end(at, Ending::Broken);
+                let cut = beside.is_cut();
+                watch.end(at, if cut { Ending::Cut } else { Ending::Broken });
                 Err(error)
             }
         }
@@ -325,10 +288,11 @@ impl GrpcStage {
     /// Reads messages until `stop` is met, the server ends the stream, or something breaks.
     async fn read(
         &self,
-        stop: Stop,
+        stop: Stop<'_>,
         reply: &mut Reply,
         watch: &mut Watch<'_>,
         alarm: &mut Alarm,
+        beside: &mut Beside<'_>,
         unchecked: Option<&Schema>,
     ) -> Result<End, StageError> {
         let wanted = if let Stop::Messages(count) = stop {
@@ -336,6 +300,7 @@ impl GrpcStage {
         } else {
             u64::MAX
         };
+        let mut enough = matches!(stop, Stop::Nothing);
         loop {
             // Once per wake-up: messages that are found together came together.
             let at = Instant::now();
@@ -349,26 +314,42 @@ impl GrpcStage {
                     watch.flush(at);
                     return Err(*error);
                 }
-                if watch.seen().is_some_and(|seen| seen.messages >= wanted) {
+                let counted = || watch.seen().is_some_and(|seen| seen.messages >= wanted);
+                enough = beside.message(at, message, watch)? || enough || counted();
+                if enough && !beside.holds() {
                     watch.flush(at);
                     return Ok(End::Stopped);
                 }
             }
             watch.flush(at);
             watch.make_room().await;
-            let stop_at = stop_at(stop, watch);
+            if watch.seen().is_some() {
+                beside.begin();
+            }
+            let stop_at = stop.due(watch).filter(|_| !beside.holds());
             if stop_at.is_some_and(|stop_at| at >= stop_at) {
                 return Ok(End::Stopped);
             }
-            match alarm.wait(reply.more(), stop_at, watch).await {
-                Some(Ok(Some(status))) => return Ok(End::Status(status)),
-                Some(Ok(None)) => {}
+            match alarm.wait(beside.more(reply), stop_at, watch).await {
+                Some(Ok(Came::More)) => {}
+                Some(Ok(Came::Status(status))) => return Ok(End::Status(status)),
+                Some(Ok(Came::DuringOver)) if enough => return Ok(End::Stopped),
+                Some(Ok(Came::DuringOver)) => {}
                 Some(Err(error)) => return Err(error),
                 None if stop_at.is_some_and(|stop_at| Instant::now() >= stop_at) => {
                     return Ok(End::Stopped);
                 }
                 None => return Err(silent(watch)),
             }
+        }
+    }
+
+    /// What a stream that ended has not come to, in words.
+    fn missed(&self, stop: Stop<'_>, during: Option<&dyn During>) -> String {
+        let unfinished = during.is_some_and(|during| !during.is_over());
+        match self.after_during && unfinished {
+            true => Stop::Nothing.to_string(),
+            false => stop.to_string(),
         }
     }
 
@@ -379,7 +360,7 @@ impl GrpcStage {
         reply: &Reply,
         schema: &Schema,
         watch: Watch<'_>,
-        (stop, status): (Stop, Status),
+        (stop, status): (Stop<'_>, Status),
     ) -> Result<Results, StageError> {
         let at = Instant::now();
         attempt.meter.status(i64::from(status.code));
@@ -402,8 +383,8 @@ impl GrpcStage {
         let mut results = results(reply, schema, watched, at, Some(status.code));
         let early = match accepted {
             Accepted::Yes => None,
-            Accepted::When(when) => holds_not(when, attempt.scope, &results)?,
-            Accepted::No if failure.is_none() => Some(stop.to_string()),
+            Accepted::When(when) => holds_not(when, attempt, &results)?,
+            Accepted::No if failure.is_none() => Some(self.missed(stop, attempt.during)),
             Accepted::No => None,
         };
         if let Some(missed) = early {
@@ -419,10 +400,13 @@ impl GrpcStage {
 /// What a stream that ended has not come to: the expression, unless it holds.
 fn holds_not(
     when: &Expr,
-    scope: &Scope<'_>,
+    attempt: &Attempt<'_>,
     results: &Results,
 ) -> Result<Option<String>, StageError> {
-    let mut layer = Scope::over(scope);
+    let mut layer = Scope::over(attempt.scope);
+    if let Some(during) = attempt.during {
+        during.bind(&mut layer);
+    }
     if let Some(stream) = results.stream.clone() {
         layer.set_lazy("stream", move || stream.value());
     }
@@ -439,14 +423,6 @@ fn holds_not(
             Ok(Some(format!("`{}` was true", when.source())))
         }
         Err(error) => Err(StageError::template("end.when", &error)),
-    }
-}
-
-/// When `stop: { for: D }` ends the stream: so long after its first message.
-fn stop_at(stop: Stop, watch: &Watch<'_>) -> Option<Instant> {
-    match stop {
-        Stop::For(duration) => watch.seen().map(|seen| seen.first + duration),
-        Stop::Messages(_) | Stop::End => None,
     }
 }
 
@@ -515,15 +491,18 @@ fn silent(watch: &Watch<'_>) -> StageError {
 /// too early, not for every message.
 struct Alarm {
     limited: bool,
+    /// The stream is to fall silent: nothing limits the time between two messages but its `stop`.
+    silence: bool,
     asked: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Alarm {
     /// With `limited`, the driver's own time-outs to the first message and between two hold.
-    fn new(limited: bool) -> Self {
+    fn new(limited: bool, silence: bool) -> Self {
         Self {
             limited,
+            silence,
             asked: Instant::now(),
             sleep: None,
         }
@@ -536,10 +515,11 @@ impl Alarm {
         stop_at: Option<Instant>,
         watch: &Watch<'_>,
     ) -> Option<T> {
-        let idle = self.limited.then(|| match watch.seen() {
-            None => self.asked + limits::FIRST_MESSAGE,
-            Some(seen) => seen.last + limits::NEXT_MESSAGE,
-        });
+        let idle = match watch.seen() {
+            _ if !self.limited => None,
+            None => Some(self.asked + limits::FIRST_MESSAGE),
+            Some(seen) => (!self.silence).then(|| seen.last + limits::NEXT_MESSAGE),
+        };
         let due = match (stop_at, idle) {
             (Some(stop_at), Some(idle)) => stop_at.min(idle),
             (Some(only), None) | (None, Some(only)) => only,

@@ -23,6 +23,7 @@ use testmesh_shared::rng::SeedTree;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::flow::FLOW;
 use crate::driver::{Attempt, Body, Connections, Driver, Drives, Gate, Results, StageError};
 use crate::limits;
 use crate::recorder::{Catalog, Delta, Recorder, RunClock};
@@ -150,7 +151,7 @@ pub(super) fn plan_with(head: &str, load: &str, rest: &str) -> Arc<Plan> {
         text: &text,
         files: &Codes,
     };
-    let loaded = plan::load(source, &VarOverrides::default(), &[&FAKE]);
+    let loaded = plan::load(source, &VarOverrides::default(), &[&FAKE, &FLOW]);
     Arc::new(
         loaded
             .unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))

@@ -9,16 +9,16 @@ use super::fake::{Kit, Measured, plan_of};
 use crate::runner::session::Ending;
 
 /// What a session is expected to do.
-struct Expect {
-    ending: Ending,
-    errors: &'static [&'static str],
-    findings: &'static [&'static str],
-    retries: u64,
-    polls: u64,
-    millis: u64,
+pub(super) struct Expect {
+    pub(super) ending: Ending,
+    pub(super) errors: &'static [&'static str],
+    pub(super) findings: &'static [&'static str],
+    pub(super) retries: u64,
+    pub(super) polls: u64,
+    pub(super) millis: u64,
 }
 
-const PASSED: Expect = Expect {
+pub(super) const PASSED: Expect = Expect {
     ending: Ending::Passed,
     errors: &[],
     findings: &[],
@@ -26,7 +26,7 @@ const PASSED: Expect = Expect {
     polls: 0,
     millis: 0,
 };
-const FAILED: Expect = Expect {
+pub(super) const FAILED: Expect = Expect {
     ending: Ending::Failed,
     ..PASSED
 };
@@ -40,7 +40,7 @@ async fn run(rest: &str) -> (Ending, Measured, Duration) {
 }
 
 #[track_caller]
-fn check(name: &str, rest: &str, expect: &Expect) {
+pub(super) fn check(name: &str, rest: &str, expect: &Expect) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)

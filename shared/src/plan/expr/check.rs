@@ -16,6 +16,8 @@ pub struct Names {
     names: BTreeMap<String, Option<Arc<Fields>>>,
     /// What to say about names that exist elsewhere.
     elsewhere: BTreeMap<&'static str, &'static str>,
+    /// Fields that stages inside of this one save, each with the name it is below: see [`Names::enter`].
+    inside: Vec<(&'static str, String)>,
     /// Whether there may be other names.
     open: bool,
 }
@@ -62,6 +64,23 @@ impl Names {
             if !known.known.contains(field.as_ref()) {
                 Arc::make_mut(known).add(field.as_ref());
             }
+        }
+    }
+
+    /// Adds fields that stages inside of this one save. Nobody may read them before [`Names::enter`].
+    pub(in crate::plan) fn add_inside<'f>(
+        &mut self,
+        name: &'static str,
+        fields: impl IntoIterator<Item = &'f str>,
+    ) {
+        let fields = fields.into_iter().map(|field| (name, field.to_owned()));
+        self.inside.extend(fields);
+    }
+
+    /// Lets expressions read what stages inside of this one save: those that run while or after these do.
+    pub(in crate::plan) fn enter(&mut self) {
+        for (name, field) in std::mem::take(&mut self.inside) {
+            self.add_fields(name, [field]);
         }
     }
 

@@ -64,6 +64,23 @@ impl Expr {
             .any(|reference| reference.root == name)
     }
 
+    /// Whether it reads that field of that name, or the name as a whole.
+    #[must_use]
+    pub fn reads_field(&self, name: &str, field: &str) -> bool {
+        self.fields(name)
+            .any(|read| read.is_none_or(|read| read == field))
+    }
+
+    /// Whether it reads a field that no stage has saved: in `when`, `save` and the like a mistake, while the stage that
+    /// saves it still runs a matter of time.
+    #[must_use]
+    pub fn lacks_saves(&self, scope: &Scope<'_>) -> bool {
+        self.references.iter().any(|reference| {
+            let field = reference.field.as_deref();
+            field.is_some_and(|field| scope.lacks(&reference.root, field))
+        })
+    }
+
     /// The fields of that name that it reads; `None` where it reads the name as a whole.
     pub(in crate::plan) fn fields(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
         let of_name = self

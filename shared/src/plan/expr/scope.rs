@@ -162,6 +162,11 @@ impl<'p> Scope<'p> {
             .map(|field| &field.value)
     }
 
+    /// Whether that is a field that nothing has set, of a name that has nothing but fields.
+    pub(super) fn lacks(&self, of: &str, name: &str) -> bool {
+        self.slot(of).is_none() && self.field(of, name).is_none()
+    }
+
     /// All fields below a name, the upper layers' first; `None` if there is none.
     fn all_fields(&self, of: &str) -> Option<Value> {
         let mut pairs: Vec<(&str, Value)> = Vec::new();

@@ -124,6 +124,7 @@ fn the_example_of_the_design_is_read_to_the_letter() {
     let Action::Drive {
         form: "http",
         stage,
+        ..
     } = &configure.action
     else {
         panic!()

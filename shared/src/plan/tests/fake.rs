@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::expr::{JsonTemplate, Template};
 use super::super::form::{DriverForm, DriverStage};
 use super::super::keys::{Form, Group, Key, Keys, State};
-use super::super::model::{Integrity, Plan, Target};
+use super::super::model::{Integrity, Plan, Stage, Target};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::{Files, Item, Source, VarOverrides, load};
 
@@ -46,6 +46,8 @@ static GRPC: Keys = Keys {
         Key::new("call", Form::Text, "The method.").required(),
         Key::new("message", Form::Json, "The request."),
         Key::new("stop", Form::Value, "When to stop."),
+        Key::new("during", Form::List(&Form::Stage), "Meanwhile."),
+        Key::new("when", Form::Expr, "When a message is enough."),
     ],
 };
 
@@ -87,6 +89,13 @@ impl DriverStage for Grpc {
 
     fn results(&self) -> &'static [&'static str] {
         &["status", "stream"]
+    }
+
+    fn check_during(&self, during: &[Stage], item: Item<'_>) {
+        let named = |stage: &Stage| stage.is_named("forbidden");
+        if during.iter().any(named) {
+            item.problem(ProblemCode::Conflict, "the driver forbids it", "rename it");
+        }
     }
 
     fn check_integrity(&self, integrity: &Integrity, item: Item<'_>) {
@@ -136,7 +145,9 @@ fn read_grpc(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
     let target = item.key("target").and_then(|key| key.target("grpc"));
     let address = item.key("address").map(Item::template);
     let message = item.key("message").map(Item::json);
+    let when = item.key("when").map(|when| when.expr_over(&["message"]));
     target?;
+    when.is_none_or(|read| read.is_some()).then_some(())?;
     (address.is_none_or(|read| read.is_some()) && message.is_none_or(|read| read.is_some()))
         .then(|| Box::new(Grpc) as _)
 }

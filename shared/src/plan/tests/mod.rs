@@ -4,6 +4,7 @@
 
 mod accept;
 mod defects;
+mod during;
 pub(crate) mod fake;
 mod feeds;
 mod laws;
