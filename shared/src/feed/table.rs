@@ -365,7 +365,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_with_its_line() {
-        let cases: [(&str, &[(&str, Kind)], &str); 7] = [
+        /// A file, kinds of its columns, and what is wrong.
+        type Case = (&'static str, &'static [(&'static str, Kind)], &'static str);
+        let cases: [Case; 7] = [
             ("a,b\n", &[], "it has no rows"),
             ("", &[], "it has no rows"),
             (

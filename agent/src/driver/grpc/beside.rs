@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::connection::Reply;
 use super::status::Status;
+use super::told::Told;
 use super::watching::Watching;
 use crate::driver::contract::StageError;
 use crate::driver::during::During;
@@ -26,6 +27,7 @@ pub(super) struct Beside<'a> {
     during: Option<&'a dyn During>,
     running: Option<LocalBoxFuture<'a, Result<(), StageError>>>,
     watching: Option<Watching<'a>>,
+    told: Option<Told<'a>>,
     /// The stream goes on until the stages of `during` have run.
     waits: bool,
     cut: bool,
@@ -58,9 +60,27 @@ enum With<T> {
 }
 
 impl<'a> Beside<'a> {
-    /// What goes on beside a stream.
-    pub(super) fn stream(during: Option<&'a dyn During>, watching: Option<Watching<'a>>) -> Self {
+    /// What goes on beside a call that is answered with one message.
+    pub(super) fn unary(told: Option<Told<'a>>) -> Self {
         Self {
+            told,
+            ..Self::default()
+        }
+    }
+
+    /// Who is told of the call, if anybody listens.
+    pub(super) fn told(&mut self) -> Option<&mut Told<'a>> {
+        self.told.as_mut()
+    }
+
+    /// What goes on beside a stream.
+    pub(super) fn stream(
+        told: Option<Told<'a>>,
+        during: Option<&'a dyn During>,
+        watching: Option<Watching<'a>>,
+    ) -> Self {
+        Self {
+            told,
             during,
             watching,
             ..Self::default()
@@ -102,6 +122,9 @@ impl<'a> Beside<'a> {
         message: &[u8],
         watch: &Watch<'_>,
     ) -> Result<bool, StageError> {
+        if let Some(told) = &mut self.told {
+            told.received(message);
+        }
         match (&mut self.watching, watch.seen()) {
             (Some(watching), Some(seen)) => watching.message(at, message, seen),
             _ => Ok(false),

@@ -14,6 +14,7 @@ mod send;
 mod stage;
 mod status;
 mod stop;
+mod told;
 mod unary;
 mod watching;
 

@@ -1,5 +1,6 @@
 //! Runs one call: connects, asks, and reads messages until the plan or the server says stop.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -22,6 +23,7 @@ use super::send::Outgoing;
 use super::stage::Schema;
 use super::status::Status;
 use super::stop::{Accepted, Stop};
+use super::told::Told;
 use super::watching::Watching;
 use super::{reflection, schema};
 use crate::driver::contract::{Attempt, Body, Driver, Results, StageError, StreamResults};
@@ -134,6 +136,15 @@ enum End {
     Status(Status),
 }
 
+impl End {
+    fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Stopped => None,
+            Self::Status(status) => Some(status),
+        }
+    }
+}
+
 impl GrpcStage {
     async fn connect(&self, attempt: &Attempt<'_>) -> Result<(Rc<Connection>, String), StageError> {
         let template = self.address();
@@ -208,17 +219,32 @@ impl GrpcStage {
         let (scope, method) = (attempt.scope, &schema.method);
         let (path, limit) = (&method.path, self.target().max_message);
         let metadata = self.metadata(attempt)?;
-        match &self.outgoing {
+        let address = match beside.told() {
+            None => Cow::Borrowed(""),
+            Some(_) => self.address().text(scope).unwrap_or_default(),
+        };
+        let reply = match &self.outgoing {
             Outgoing::One(message) => {
                 let message = message.render(scope, method)?;
-                connection.call(path, metadata, &message, limit).await
+                if let Some(told) = beside.told() {
+                    told.call(&address, &metadata, Some(&message));
+                }
+                connection.call(path, metadata, &message, limit).await?
             }
             Outgoing::Stream(messages) => {
+                if let Some(told) = beside.told() {
+                    told.call(&address, &metadata, None);
+                }
                 let (answer, body) = connection.begin(path, metadata, limit).await?;
-                beside.send(messages.send(scope, method, body).boxed_local());
-                beside.answer(answer.reply()).await
+                let told = Told::of(attempt, method);
+                beside.send(messages.send(scope, method, body, told).boxed_local());
+                beside.answer(answer.reply()).await?
             }
+        };
+        if let Some(told) = beside.told() {
+            told.answered(&shown(&reply.headers));
         }
+        Ok(reply)
     }
 
     async fn stream<'a>(
@@ -243,7 +269,8 @@ impl GrpcStage {
         let mut watch = Watch::new(attempt.meter, attempt.stage.stall, checker, keep);
         let watching = Watching::new(attempt, &schema.method.output, &self.watch, stop.when());
         let mut beside =
-            Beside::stream(attempt.during, watching).with_after_during(self.after_during);
+            Beside::stream(Told::of(attempt, &schema.method), attempt.during, watching)
+                .with_after_during(self.after_during);
         let call = self.call(attempt, connection, schema, &mut beside);
         let Some(reply) = alarm.wait(call, None, &watch).await else {
             return Err(silent(&watch));
@@ -268,6 +295,9 @@ impl GrpcStage {
             )
             .await;
         let at = Instant::now();
+        if let (Some(told), Ok(end)) = (beside.told(), &end) {
+            told.ended(end.status());
+        }
         match end {
             Ok(End::Stopped) => {
                 if stop.is_silence() {

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::frames::framed;
 use super::message::{self, Message};
 use super::schema::Method;
+use super::told::Told;
 use crate::driver::contract::StageError;
 use crate::driver::forms;
 
@@ -102,8 +103,13 @@ impl Messages {
         scope: &Scope<'_>,
         method: &Method,
         body: SendStream<Bytes>,
+        told: Option<Told<'_>>,
     ) -> Result<(), StageError> {
-        let mut out = Out { body, open: true };
+        let mut out = Out {
+            body,
+            open: true,
+            told,
+        };
         match self {
             Self::Listed(messages) => {
                 for message in messages {
@@ -136,7 +142,7 @@ impl Each {
         &self,
         scope: &Scope<'_>,
         method: &Method,
-        out: &mut Out,
+        out: &mut Out<'_>,
     ) -> Result<(), StageError> {
         let mut due = Instant::now();
         for item in items(&self.list, scope)? {
@@ -191,15 +197,19 @@ fn items(list: &Expr, scope: &Scope<'_>) -> Result<Vec<Value>, StageError> {
 }
 
 /// The way out of one call.
-struct Out {
+struct Out<'a> {
     body: SendStream<Bytes>,
     /// The server still takes messages.
     open: bool,
+    told: Option<Told<'a>>,
 }
 
-impl Out {
+impl Out<'_> {
     /// Sends one message, in pieces as large as the server's windows allow. Nothing goes to a server that takes no more.
     async fn message(&mut self, message: &[u8]) {
+        if let Some(told) = &mut self.told {
+            told.sent(message);
+        }
         let mut rest = framed(message);
         while self.open && !rest.is_empty() {
             let room = self.room(rest.len()).await.min(rest.len());

@@ -52,6 +52,15 @@ pub(crate) fn code_of(name: &str) -> Option<i32> {
         .and_then(|code| i32::try_from(code).ok())
 }
 
+/// The name of that code, as plans write it.
+pub(crate) fn name_of(code: i32) -> &'static str {
+    let place = usize::try_from(code).ok();
+    place
+        .and_then(|place| NAMES.get(place))
+        .copied()
+        .unwrap_or("unknown")
+}
+
 /// Every name, for hints.
 pub(crate) fn names() -> &'static [&'static str] {
     &NAMES

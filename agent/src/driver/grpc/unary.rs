@@ -7,6 +7,7 @@ use super::beside::{Beside, Came};
 use super::connection::Connection;
 use super::form::GrpcStage;
 use super::stage::Schema;
+use super::told::Told;
 use crate::driver::contract::{Attempt, Body, Results, StageError};
 use crate::driver::http::shown;
 use crate::driver::message::Encoded;
@@ -18,7 +19,7 @@ impl GrpcStage {
         connection: &Connection,
         schema: &Schema,
     ) -> Result<Results, StageError> {
-        let mut beside = Beside::default();
+        let mut beside = Beside::unary(Told::of(attempt, &schema.method));
         let mut reply = self.call(attempt, connection, schema, &mut beside).await?;
         attempt.meter.first_byte(reply.first_byte);
         let mut answer: Option<Bytes> = None;
@@ -30,6 +31,9 @@ impl GrpcStage {
                         StageError::new(ErrorKind::Protocol, message).with_code("many_messages")
                     );
                 }
+                if let Some(told) = beside.told() {
+                    told.received(message);
+                }
                 answer = Some(Bytes::copy_from_slice(message));
             }
             if let Came::Status(status) = beside.more(&mut reply).await? {
@@ -37,6 +41,9 @@ impl GrpcStage {
             }
         };
         attempt.meter.status(i64::from(status.code));
+        if let Some(told) = beside.told() {
+            told.ended(Some(&status));
+        }
         let failure = status.failure();
         let body = match (answer, &failure) {
             (None, None) => {

@@ -65,14 +65,7 @@ impl HttpStage {
             })
             .await?;
         let _turn = client.turn().await;
-        if let Some(listener) = attempt.listener {
-            let body = request.body().and_then(reqwest::Body::as_bytes);
-            listener.asked(&Said {
-                what: &doing,
-                headers: &shown(request.headers()),
-                body: &String::from_utf8_lossy(body.unwrap_or_default()),
-            });
-        }
+        tell_request(attempt, &doing, &request);
         let asked = Instant::now();
         let answer = client.http.execute(request).await;
         if let Some(took) = client.connects() {
@@ -180,6 +173,18 @@ impl HttpStage {
         }
         Ok(request)
     }
+}
+
+fn tell_request(attempt: &Attempt<'_>, doing: &str, request: &reqwest::Request) {
+    let Some(listener) = attempt.listener else {
+        return;
+    };
+    let body = request.body().and_then(reqwest::Body::as_bytes);
+    listener.asked(&Said {
+        what: doing,
+        headers: &shown(request.headers()),
+        body: &String::from_utf8_lossy(body.unwrap_or_default()),
+    });
 }
 
 /// Takes `USER:PASSWORD@` out of a URL and makes the header of it, as browsers and curl do.

@@ -208,7 +208,9 @@ async fn arrivals_that_a_stop_forestalls_are_unstarted() {
 #[tokio::test(start_paused = true)]
 async fn sessions_take_the_rows_of_a_feed() {
     let stages = "    stages:\n      - { name: a, fake: \"status ${feed.codes.code}\", expect: \"status == feed.codes.code\" }\n";
-    let cases: [(&str, &str, &[(&str, u64)]); 3] = [
+    /// A feed, a load, and how often each row is taken.
+    type Case = (&'static str, &'static str, &'static [(&'static str, u64)]);
+    let cases: [Case; 3] = [
         (
             "{ file: codes.csv, types: { code: int } }",
             "{ virtual_users: 2, sessions: 7 }",
