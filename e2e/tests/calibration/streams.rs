@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use testmesh_e2e::{
     Cli, Expected,
-    calibration::{Answers, Emission, Streams, Then, Yardstick, reading},
+    calibration::{Answers, Emission, Streams, Then, Yardstick, loop_lateness, reading},
 };
 
 use crate::plan;
@@ -48,7 +48,7 @@ async fn alone_gaps_and_stalls_are_those_of_the_script() -> Result<()> {
         .var("server", &server.url())
         .var("silent", &silent.url());
     let outcome = run.finish().await?;
-    let widened = yardstick.stop()?.widens();
+    let widened = yardstick.stop()? + server.lateness() + loop_lateness(&outcome);
     Expected::passed().check(&outcome);
     let read = |metric, scenario| {
         reading(
