@@ -12,6 +12,7 @@ use testmesh_proto::v1::agent_message::Kind as Outgoing;
 use testmesh_proto::v1::{Armed, Drained, SetUpDone, Start, TearDown, TearDownDone};
 use testmesh_shared::clock::{OffsetEstimate, TimeAnchor};
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::terminate::Stop;
@@ -151,6 +152,8 @@ impl Active {
             if self.may_leave() {
                 break;
             }
+            // Merging takes its time, and what was just sent, heartbeats above all, may wait behind this very task.
+            yield_now().await;
         }
     }
 

@@ -137,6 +137,8 @@ impl Driver {
                     }
                 }
             }
+            // Merging takes its time, and links whose heartbeats tell that an agent lives may wait behind this very task.
+            tokio::task::yield_now().await;
         }
     }
 

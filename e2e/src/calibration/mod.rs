@@ -17,4 +17,4 @@ pub use report::{Reading, reading};
 pub use rows::{DataFault, Place, ROWS_PER_CHUNK};
 pub use statistics::{exponential, goodness_of_fit, quantile, serial_correlation};
 pub use streams::{Emission, Streams, Then};
-pub use yardstick::{Disturbance, Yardstick};
+pub use yardstick::{Yardstick, loop_lateness};

@@ -1,4 +1,5 @@
-//! How disturbed the machine is: the plainest client there is, which asks the same server at the same time.
+//! How disturbed the machine is: by the plainest client there is, which asks a server at the same time, and by the agent's own
+//! loop.
 
 use std::{
     io::{Read as _, Write as _},
@@ -14,29 +15,23 @@ use std::{
 use anyhow::{Result, anyhow};
 use tokio::time::Instant;
 
-use super::{answers::sleep_until, quantile};
+use super::{answers::sleep_until, quantile, reading};
+use crate::Outcome;
 
 /// Between two of its requests: it must not be a load itself.
 const PAUSE: Duration = Duration::from_millis(15);
 /// What the yardstick waits for: as long as the shortest script that is measured.
 const SCRIPT: Duration = Duration::from_millis(5);
-/// How late the plain client may see its answers on a machine that is called quiet: nine of ten.
+/// How late the plain client may see its answers on a machine that is called quiet, nine of ten times.
 const QUIET: f64 = 0.000_4;
+/// The same for the agent's own loop, 99 of 100 times: its clock ticks once a millisecond.
+const QUIET_LOOP: f64 = 0.003;
 
 /// A blocking client on a thread of its own, until it is stopped.
 #[derive(Debug)]
 pub struct Yardstick {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Vec<f64>>>,
-}
-
-/// How much later than scripted a plain client saw its answers, in seconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Disturbance {
-    /// Half of them.
-    pub median: f64,
-    /// Nine of ten.
-    pub most: f64,
 }
 
 impl Yardstick {
@@ -71,29 +66,27 @@ impl Yardstick {
         Ok(Self { stop, thread })
     }
 
-    /// Stops, and says what it saw.
+    /// Stops, and says how much later than scripted it saw nine of ten answers, in seconds: by so much a bound may widen; not
+    /// at all on a quiet machine.
     ///
     /// # Errors
     ///
     /// If it saw nothing.
-    pub fn stop(self) -> Result<Disturbance> {
+    pub fn stop(self) -> Result<f64> {
         self.stop.store(true, Ordering::Relaxed);
         let mut late = self
             .thread
             .join()
             .map_err(|_| anyhow!("the yardstick panicked"))??;
         late.sort_unstable_by(f64::total_cmp);
-        Ok(Disturbance {
-            median: quantile(&late, 0.5),
-            most: quantile(&late, 0.9),
-        })
+        let most = quantile(&late, 0.9);
+        Ok(if most <= QUIET { 0.0 } else { most })
     }
 }
 
-impl Disturbance {
-    /// By how much a bound on a median may widen, in seconds: not at all on a quiet machine.
-    #[must_use]
-    pub fn widens(&self) -> f64 {
-        if self.most <= QUIET { 0.0 } else { self.most }
-    }
+/// How late the agent's own loop ran, 99 of 100 times, in seconds; zero on a quiet machine.
+#[must_use]
+pub fn loop_lateness(outcome: &Outcome) -> f64 {
+    let most = reading(outcome, "agent_loop_lag", &[]).get("p99");
+    if most <= QUIET_LOOP { 0.0 } else { most }
 }
