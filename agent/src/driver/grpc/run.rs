@@ -203,7 +203,9 @@ impl GrpcStage {
             let text = value
                 .text(attempt.scope)
                 .map_err(|error| StageError::template(name.as_str(), &error))?;
-            metadata.append(name, header_value(name.as_str(), &text)?);
+            let mut sent = header_value(name.as_str(), &text)?;
+            sent.set_sensitive(value.is_secret());
+            metadata.append(name, sent);
         }
         Ok(metadata)
     }
@@ -253,19 +255,19 @@ impl GrpcStage {
         connection: &Connection,
         schema: &'a Schema,
     ) -> Result<Results, StageError> {
+        let keep = attempt.stage.reads("stream") || self.end_reads_stream();
         let checker = match &attempt.stage.integrity {
             Some(integrity) => {
                 let layout = schema
                     .layout(integrity)
                     .map_err(|problems| unknown_fields(&problems))?;
                 let clock = self.target().clock;
-                Some(Checker::new(integrity, layout, clock, attempt)?)
+                Some(Checker::new(integrity, layout, clock, attempt, keep)?)
             }
             None => None,
         };
         let stop = self.stop(attempt.scope)?;
         let mut alarm = Alarm::new(attempt.stage.timeout.is_none(), stop.is_silence());
-        let keep = attempt.stage.reads("stream") || self.end_reads_stream();
         let mut watch = Watch::new(attempt.meter, attempt.stage.stall, checker, keep);
         let watching = Watching::new(attempt, &schema.method.output, &self.watch, stop.when());
         let mut beside =
