@@ -24,7 +24,7 @@ use super::stage::Schema;
 use super::status::Status;
 use super::stop::{Accepted, Stop};
 use super::told::Told;
-use super::watching::Watching;
+use super::watching::{WatchRule, Watching};
 use super::{reflection, schema};
 use crate::driver::contract::{Attempt, Body, Driver, Results, StageError, StreamResults};
 use crate::driver::during::During;
@@ -52,6 +52,10 @@ impl Driver for GrpcStage {
             Call::Known(_) => &["status", "headers", "body", "text"],
             Call::Reflected(..) => &["status", "headers", "body", "text", "stream"],
         }
+    }
+
+    fn watches(&self) -> Vec<&str> {
+        self.watch.iter().map(WatchRule::name).collect()
     }
 
     fn check_during(&self, during: &[Stage], item: Item<'_>) {

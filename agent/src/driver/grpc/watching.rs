@@ -42,6 +42,11 @@ pub(super) struct WatchRule {
 }
 
 impl WatchRule {
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Reads `watch`.
     pub(super) fn read_all(item: Item<'_>) -> Option<Vec<Self>> {
         let rules: Vec<_> = item
