@@ -45,6 +45,11 @@ pub trait Driver: fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// Values of the label `watch` that the stage measures.
+    fn watches(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Checks, while the plan is read, what refers to the stages of `during`; `item` is the value behind the driver's key.
     fn check_during(&self, during: &[Stage], item: Item<'_>) {
         let _ = (during, item);
@@ -103,6 +108,10 @@ impl DriverStage for Drives {
 
     fn results(&self) -> &'static [&'static str] {
         self.0.results()
+    }
+
+    fn watches(&self) -> Vec<&str> {
+        self.0.watches()
     }
 
     fn check_during(&self, during: &[Stage], item: Item<'_>) {

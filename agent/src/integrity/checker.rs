@@ -60,7 +60,8 @@ struct Rows<'a> {
 }
 
 impl<'a> Checker<'a> {
-    /// A checker for a stream that begins now, from a server whose clock was declared so.
+    /// A checker for a stream that begins now, from a server whose clock was declared so; with `digest`, somebody reads what
+    /// the whole stream digests to.
     ///
     /// # Errors
     ///
@@ -70,10 +71,11 @@ impl<'a> Checker<'a> {
         layout: &Layout,
         clock: Option<ServerClock>,
         attempt: &'a Attempt<'a>,
+        digest: bool,
     ) -> Result<Self, StageError> {
         let truth = Truth::new(integrity.truth.as_ref(), attempt)?;
         let compared = layout.has_key || truth.compares_rows();
-        let wanted = truth.needs_stream_digest() || attempt.stage.reads("stream");
+        let wanted = truth.needs_stream_digest() || digest;
         Ok(Self {
             meter: attempt.meter,
             scanner: layout.scanner.clone(),

@@ -166,8 +166,8 @@ impl Session<'_> {
         meter.end(kind);
         running.try_ends(kind);
         match (&outcome, self.teller(stage)) {
-            (Try::NotYet(error), Some(teller)) => teller.failed(error, true),
-            (Try::Failed(error), Some(teller)) => teller.failed(error, false),
+            (Try::NotYet(error), Some(teller)) => teller.failed("not yet:", error),
+            (Try::Failed(error), Some(teller)) => teller.failed("try failed:", error),
             _ => {}
         }
         outcome
@@ -399,6 +399,9 @@ impl<'s> Running<'s> {
             .duration(self.started, self.started.elapsed(), outcome);
         // A group that fails because of a stage in it has nothing to add: that stage has been counted and told.
         if let Some(error) = error.filter(|error| !error.told) {
+            if let Some(teller) = self.session.teller(self.stage) {
+                teller.failed("failed:", error);
+            }
             self.series.error(self.started, error.kind);
             self.tell(error);
         }

@@ -11,6 +11,8 @@ use crate::driver::transcript::{Listener, Said};
 
 /// The most bytes of one body.
 const BODY: usize = 8 << 10;
+/// The most bytes that are searched for secrets: what lies beyond is not told, and no secret is longer than what lies between.
+const SEARCHED: usize = 64 << 10;
 
 /// Hears what sessions ask and are told, as text of one or more lines.
 #[derive(Clone)]
@@ -39,9 +41,8 @@ pub(super) struct Teller<'s> {
 }
 
 impl Teller<'_> {
-    /// A try that did not come to a good end.
-    pub(super) fn failed(&self, error: &StageError, again: bool) {
-        let mark = if again { "not yet:" } else { "failed:" };
+    /// A try, or the stage, did not come to a good end.
+    pub(super) fn failed(&self, mark: &str, error: &StageError) {
         self.tell(mark, &error.to_string(), &[], "");
     }
 
@@ -53,7 +54,8 @@ impl Teller<'_> {
         }
         // Masked whole, for a cut could leave a part of a secret.
         let masked = self.secrets.mask(&text).into_owned();
-        let body = bounded(self.secrets.mask(body).into_owned(), BODY);
+        let searched = &body[..body.floor_char_boundary(SEARCHED)];
+        let body = bounded(self.secrets.mask(searched).into_owned(), BODY);
         let mut text = masked;
         for line in body.lines() {
             let _ = write!(text, "\n    {line}");

@@ -5,11 +5,13 @@ use crate::run::{Progress, RunOverview, Told};
 use testmesh_proto::v1;
 use testmesh_shared::clock::TimeAnchor;
 use testmesh_shared::plan::Problem;
+use testmesh_shared::wire::to_proto;
 
 pub(super) fn overview(overview: RunOverview) -> v1::RunSummary {
     v1::RunSummary {
         run: overview.id.to_string(),
         plan: overview.plan,
+        part: overview.part.as_ref().and_then(to_proto::narrowing),
         state: overview.state.as_str().to_owned(),
         submitted_ns: overview.submitted_ns,
         started_ns: overview.started_ns,

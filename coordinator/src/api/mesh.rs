@@ -199,6 +199,9 @@ impl Link {
         // A run that is over needs no messages.
         while timeout(limits::HEARTBEAT, &mut sending).await.is_err() {
             self.parts.registry.heard(id, None).await;
+            // Without a kind: a sign of life, for an agent whose heartbeats wait behind its own messages.
+            let alive = v1::CoordinatorMessage { kind: None };
+            let _ = self.outbound.try_send(Outgoing::Message(alive));
         }
     }
 

@@ -114,7 +114,7 @@ pub struct Run {
     /// Runs one session of each scenario; the thresholds, which are about the load, are left out.
     #[arg(long)]
     pub once: bool,
-    /// Prints every request and reply to stderr, without secrets; with --once, on agents in this process.
+    /// Prints requests and replies to stderr, without secrets, of a stream the first messages; with --once, in this process.
     #[arg(long, requires = "once")]
     pub verbose: bool,
     /// Vars of the plan.

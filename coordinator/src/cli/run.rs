@@ -14,6 +14,7 @@ use super::progress::View;
 use super::report_files::Files;
 use super::testbed::LocalTestbed;
 use super::{report_files, submit};
+use crate::report::format;
 use crate::report::terminal::clean;
 use crate::run::Terms;
 use std::path::Path;
@@ -101,6 +102,19 @@ fn order(run: &Run, package: &Package, narrowing: &Narrowing, agents: Option<u32
     }
 }
 
+/// What runs of the plan, if not the whole, and what is not judged.
+fn part(narrowing: &Narrowing, package: &Package) -> Option<String> {
+    let part = narrowing.part()?;
+    let judged = format::plural(
+        u64::try_from(package.plan().thresholds.len()).unwrap_or(u64::MAX),
+        "threshold",
+        "thresholds",
+    );
+    Some(format!(
+        "{part}; {judged} judged, those of the rest are left out"
+    ))
+}
+
 /// Tells every request and reply on stderr.
 fn transcript() -> Transcript {
     let output = Output::detect();
@@ -122,10 +136,14 @@ async fn on_coordinator(
 ) -> Result<ExitCode, CliError> {
     let output = scene.output;
     let mut client = Client::connect(url).await?;
+    let order_part = part(&order.narrowing, package);
     let id = submit::accepted(&mut client, package, order, output).await?;
     // Lines that are redrawn and a transcript would write over each other.
     let mut view = View::new(output, &package.plan().name, output.live() && !run.verbose);
     view.say(&format!("run {id}"));
+    if let Some(part) = order_part {
+        view.say(&part);
+    }
     let ended = follow(
         &mut client,
         &id,

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use testmesh_proto::v1::{Progress, RunSummary};
 use testmesh_shared::exit_code::ExitCode;
 use testmesh_shared::shutdown::Shutdown;
+use testmesh_shared::wire::from_proto;
 
 /// Runs the command.
 pub(super) async fn execute(
@@ -101,7 +102,7 @@ fn list(runs: &[RunSummary], listing: Listing, output: &Output) -> Result<ExitCo
         };
         table.row(vec![
             clean(&run.run),
-            format::shorten(&clean(&run.plan), 40),
+            format::shorten(&named(run), 40),
             clean(&run.state),
             verdict,
             submitted,
@@ -112,6 +113,18 @@ fn list(runs: &[RunSummary], listing: Listing, output: &Output) -> Result<ExitCo
     Ok(ExitCode::Passed)
 }
 
+/// The plan, and which part of it.
+fn named(run: &RunSummary) -> String {
+    let plan = clean(&run.plan);
+    match &run.part {
+        None => plan,
+        Some(part) => format!(
+            "{plan} ({})",
+            clean(&from_proto::narrowing(Some(part)).to_string())
+        ),
+    }
+}
+
 fn show(run: &RunSummary, listing: Listing, output: &Output) -> Result<ExitCode, CliError> {
     if listing == Listing::Json {
         output.json(&as_json(run))?;
@@ -120,7 +133,7 @@ fn show(run: &RunSummary, listing: Listing, output: &Output) -> Result<ExitCode,
     let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
     let mut row = |name: &str, value: String| table.row(vec![name.to_owned(), value]);
     row("run", clean(&run.run));
-    row("plan", clean(&run.plan));
+    row("plan", named(run));
     row("state", clean(&run.state));
     for (name, at) in [
         ("submitted", run.submitted_ns),
@@ -211,6 +224,7 @@ fn as_json(run: &RunSummary) -> serde_json::Value {
     json!({
         "id": run.run,
         "plan": run.plan,
+        "part": run.part.as_ref().map(|part| from_proto::narrowing(Some(part))),
         "state": run.state,
         "submitted_at": at(run.submitted_ns),
         "started_at": at(run.started_ns),

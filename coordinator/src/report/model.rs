@@ -6,6 +6,7 @@
 use crate::verdict::{ReasonCode, VerdictKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use testmesh_shared::plan::Narrowing;
 
 /// The version of the shape below.
 pub const SCHEMA: &str = "testmesh.report/v1";
@@ -76,6 +77,9 @@ pub struct RunInfo {
     pub id: String,
     /// The plan's name.
     pub plan: String,
+    /// Which part of the plan was run, if not the whole: nothing else was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Narrowing>,
     /// XXH3-128 of the plan's text and the files that it names, whatever overrides its vars; lowercase hex. Without
     /// `--seed`, the first 16 digits are the seed.
     pub plan_digest: String,

@@ -136,7 +136,7 @@ fn head(report: &Report, style: Style) -> String {
         &mut out,
         &format!(
             "{}  {}",
-            style.paint(Tone::Bold, &clean(&report.run.plan)),
+            style.paint(Tone::Bold, &named(report)),
             style.paint(
                 Tone::Dim,
                 &format!(
@@ -149,6 +149,15 @@ fn head(report: &Report, style: Style) -> String {
         ),
     );
     out
+}
+
+/// The plan, and which part of it.
+fn named(report: &Report) -> String {
+    let plan = clean(&report.run.plan);
+    match &report.run.part {
+        None => plan,
+        Some(part) => format!("{plan} ({})", clean(&part.to_string())),
+    }
 }
 
 /// A counter that should be zero: what is not stands out, by a mark as well as by its colour.

@@ -109,6 +109,7 @@ fn run_info(facts: &Facts) -> RunInfo {
     RunInfo {
         id: submission.id.to_string(),
         plan: submission.plan.name.clone(),
+        part: submission.narrowing.part().cloned(),
         plan_digest: submission.plan.digest.to_string(),
         started_at: started.map(|at| format!("{at:.3}")),
         duration: facts.duration.as_secs_f64(),

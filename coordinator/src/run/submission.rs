@@ -86,6 +86,8 @@ pub struct RunOverview {
     pub id: RunId,
     /// The plan's name.
     pub plan: String,
+    /// Which part of it, if not the whole.
+    pub part: Option<Narrowing>,
     /// Where it is.
     pub state: Lifecycle,
     /// Coordinator time in nanoseconds since the Unix epoch.
@@ -112,6 +114,7 @@ impl RunOverview {
         Self {
             id: submission.id.clone(),
             plan: submission.plan.name.clone(),
+            part: submission.narrowing.part().cloned(),
             state: Lifecycle::Queued,
             submitted_ns,
             started_ns: 0,

@@ -22,6 +22,7 @@ fn report_of(id: &RunId, plan: &str) -> Report {
         run: RunInfo {
             id: id.to_string(),
             plan: plan.into(),
+            part: None,
             plan_digest: String::new(),
             started_at: None,
             duration: 0.0,
@@ -55,6 +56,7 @@ fn run(id: &str, plan: &str) -> StoredRun {
     let overview = RunOverview {
         id,
         plan: plan.into(),
+        part: None,
         state: Lifecycle::Sealed,
         submitted_ns: 1,
         started_ns: 2,

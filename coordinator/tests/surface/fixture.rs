@@ -259,6 +259,7 @@ pub(crate) fn passing() -> Report {
         run: RunInfo {
             id: "20260512-101500-7f3a".to_owned(),
             plan: "live-view".to_owned(),
+            part: None,
             plan_digest: "99aa06d3014798d86001c324468d497f".to_owned(),
             started_at: Some("2026-05-12T10:15:00.250Z".to_owned()),
             duration: 60.4,

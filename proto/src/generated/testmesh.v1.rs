@@ -1130,6 +1130,9 @@ pub struct RunSummary {
     pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, optional, tag = "11")]
     pub progress: ::core::option::Option<Progress>,
+    /// Absent: the whole plan.
+    #[prost(message, optional, tag = "12")]
+    pub part: ::core::option::Option<Narrowing>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StopRunRequest {

@@ -2,6 +2,7 @@
 //! takes the row.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 
 use crate::plan::expr::Value;
 
@@ -71,7 +72,10 @@ impl Kind {
         Some(match self {
             Self::Text => Value::from(cell),
             Self::Int => Value::from(cell.trim().parse::<i64>().ok()?),
-            Self::Double => Value::from(cell.trim().parse::<f64>().ok()?),
+            Self::Double => {
+                let number: f64 = cell.trim().parse().ok()?;
+                number.is_finite().then(|| Value::from(number))?
+            }
             Self::Bool => Value::from(cell.trim().parse::<bool>().ok()?),
         })
     }
@@ -206,7 +210,9 @@ fn cells(delimiter: u8, bytes: &[u8], kinds: &[(String, Kind)]) -> Result<Table,
         .from_reader(bytes);
     let header = reader
         .headers()
-        .map_err(|error| unreadable(bytes, &error))?;
+        .map_err(|error| unreadable(bytes, &error))?
+        .clone();
+    check_quotes(delimiter, bytes, header.len())?;
     let columns: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
     let mut seen = BTreeSet::new();
     for column in &columns {
@@ -256,6 +262,35 @@ fn cells(delimiter: u8, bytes: &[u8], kinds: &[(String, Kind)]) -> Result<Table,
         parts,
         content: Content::Cells(kinds),
     })
+}
+
+/// A quote that is never closed makes one cell of the rest of a file, which is no error of the format. A row put behind the
+/// file is then no row.
+fn check_quotes(delimiter: u8, bytes: &[u8], columns: usize) -> Result<(), TableProblem> {
+    const LAST: &str = "\u{1}";
+    if columns == 0 {
+        return Ok(());
+    }
+    let separator = char::from(delimiter).to_string();
+    let row = format!("\n{}\n", vec![LAST; columns].join(&separator));
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        .from_reader(bytes.chain(row.as_bytes()));
+    let mut record = csv::ByteRecord::new();
+    let (mut begins, mut is_last) = (0, false);
+    while reader.read_byte_record(&mut record).is_ok_and(|more| more) {
+        begins = line(bytes, record.position());
+        is_last = record.len() == columns && record.iter().all(|cell| cell == LAST.as_bytes());
+    }
+    if is_last {
+        return Ok(());
+    }
+    let message = format!("the row in line {begins} has a quote that is never closed");
+    Err(problem(
+        message,
+        "close it; a quote within a quoted cell is written twice",
+    ))
 }
 
 /// The line of a record; a position stands before the empty lines that are skipped.
@@ -367,7 +402,7 @@ mod tests {
     fn what_is_wrong_is_told_with_its_line() {
         /// A file, kinds of its columns, and what is wrong.
         type Case = (&'static str, &'static [(&'static str, Kind)], &'static str);
-        let cases: [Case; 7] = [
+        let cases: [Case; 9] = [
             ("a,b\n", &[], "it has no rows"),
             ("", &[], "it has no rows"),
             (
@@ -383,6 +418,16 @@ mod tests {
                 "line 4: `x` in column `a` is no whole number",
             ),
             ("a\n1\n", &[("b", Kind::Int)], "it has no column `b`"),
+            (
+                "a\n\"ann\nbob\ncy\n",
+                &[],
+                "the row in line 2 has a quote that is never closed",
+            ),
+            (
+                "a\nnan\n",
+                &[("a", Kind::Double)],
+                "line 2: `nan` in column `a` is no number",
+            ),
         ];
         for (text, kinds, message) in cases {
             assert_eq!(

@@ -45,7 +45,7 @@ pub(super) static FEED: Keys = Keys {
         Key::new(
             "at_end",
             Form::Word(ENDS),
-            "When each row was taken: `repeat` from the first, or `stop`: the scenario starts no session any more. The default is `repeat`, and `stop` with `unique`.",
+            "What follows when there is no row for a session's number: `repeat` takes the first again, `stop` starts no session with such a number. With `stop` a load ends with its rows, and whatever its `for` says: arrivals after as many, a virtual user after its share of them (session i belongs to user i mod N). A scenario `after` it waits for its planned end all the same. The default is `repeat`, and `stop` with `unique`.",
         ),
     ],
 };

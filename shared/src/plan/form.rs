@@ -35,6 +35,11 @@ pub trait DriverStage: Any + Debug + Send + Sync {
     /// Names that `expect`, `until` and `save` of the stage may read, besides `elapsed`.
     fn results(&self) -> &'static [&'static str];
 
+    /// Values of the label `watch` that the stage measures.
+    fn watches(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Checks what refers to the stages of `during`, which are read before. `item` is the value behind the driver's key.
     fn check_during(&self, during: &[Stage], item: Item<'_>) {
         let _ = (during, item);

@@ -2,16 +2,19 @@
 //!
 //! Coordinator and agents narrow the plan that they have read by the same rules, so that they run the same part.
 
-use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
-use super::model::{Begin, Plan, Reading, Stage, Threshold};
+use serde::{Deserialize, Serialize};
+
+use super::model::{Action, Begin, Plan, Reading, Stage, Threshold};
 use super::nearest::nearest;
 use super::threshold;
 use crate::load::table::once;
+use crate::metric::table::by_name;
 
 /// Which part.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Narrowing {
     /// Only the scenario of that name.
     pub scenario: Option<String>,
@@ -27,6 +30,14 @@ pub struct NoScenario {
     pub name: String,
     /// The way out.
     pub hint: String,
+}
+
+impl Narrowing {
+    /// Itself, unless it is the whole plan.
+    #[must_use]
+    pub fn part(&self) -> Option<&Self> {
+        (*self != Self::default()).then_some(self)
+    }
 }
 
 impl Plan {
@@ -65,10 +76,10 @@ impl Plan {
                 scenario.begin = Begin::At(Duration::ZERO);
             }
         }
-        let thresholds = std::mem::take(&mut self.thresholds);
+        let mut thresholds = std::mem::take(&mut self.thresholds);
         let measured = Measured::of(self);
+        thresholds.retain(|threshold| measured.has(threshold));
         self.thresholds = thresholds;
-        self.thresholds.retain(|threshold| measured.has(threshold));
         threshold::add_own(&mut self.thresholds);
         Ok(())
     }
@@ -76,7 +87,10 @@ impl Plan {
     fn keep_once(&mut self) {
         for scenario in &mut self.scenarios {
             scenario.load = once();
-            scenario.begin = Begin::At(Duration::ZERO);
+            // Who waits for another still does: it may need what that one leaves.
+            if let Begin::At(start) = &mut scenario.begin {
+                *start = Duration::ZERO;
+            }
             scenario.warm_up = Duration::ZERO;
         }
         self.min_agents = 1;
@@ -85,55 +99,92 @@ impl Plan {
     }
 }
 
-/// The values of labels that a part of a plan has.
-struct Measured {
-    scenarios: BTreeSet<String>,
-    stages: BTreeSet<String>,
+/// What a part of a plan will measure.
+struct Measured<'p>(Vec<Place<'p>>);
+
+/// A stage of the part, or, without one, a scenario.
+struct Place<'p> {
+    scenario: &'p str,
+    /// Where the scenario runs; empty: anywhere.
+    sites: &'p [(String, u32)],
+    stage: Option<&'p Stage>,
 }
 
-impl Measured {
-    fn of(plan: &Plan) -> Self {
-        let mut stages = BTreeSet::new();
+impl<'p> Measured<'p> {
+    fn of(plan: &'p Plan) -> Self {
+        let mut measured = Self(Vec::new());
         for scenario in &plan.scenarios {
-            add_names(&scenario.stages, &mut stages);
-            add_names(&scenario.cleanup, &mut stages);
+            measured.add(&scenario.name, &scenario.sites, &scenario.stages);
+            measured.add(&scenario.name, &scenario.sites, &scenario.cleanup);
         }
-        add_names(&plan.setup, &mut stages);
-        add_names(&plan.teardown, &mut stages);
-        let scenarios = plan.scenarios.iter().map(|scenario| scenario.name.as_str());
-        Self {
-            scenarios: scenarios
-                .chain(["setup", "teardown"])
-                .map(str::to_owned)
-                .collect(),
-            stages,
+        measured.add("setup", &[], &plan.setup);
+        measured.add("teardown", &[], &plan.teardown);
+        measured
+    }
+
+    fn add(&mut self, scenario: &'p str, sites: &'p [(String, u32)], stages: &'p [Stage]) {
+        let place = |stage| Place {
+            scenario,
+            sites,
+            stage,
+        };
+        self.0.push(place(None));
+        let mut waiting: Vec<&Stage> = stages.iter().collect();
+        while let Some(stage) = waiting.pop() {
+            self.0.push(place(Some(stage)));
+            waiting.extend(stage.inner());
         }
     }
 
     /// Whether something will be measured for each side of a threshold.
     fn has(&self, threshold: &Threshold) -> bool {
-        threshold
-            .readings()
-            .all(|reading| self.has_reading(reading))
-    }
-
-    fn has_reading(&self, reading: &Reading) -> bool {
-        let named = reading.matchers.iter().filter(|matcher| matcher.equal);
-        named
-            .into_iter()
-            .all(|matcher| match matcher.label.as_str() {
-                "scenario" => self.scenarios.contains(&matcher.value),
-                "stage" => self.stages.contains(&matcher.value),
-                _ => true,
-            })
+        let mut readings = threshold.readings();
+        readings.all(|reading| self.0.iter().any(|place| place.measures(reading)))
     }
 }
 
-fn add_names(stages: &[Stage], names: &mut BTreeSet<String>) {
-    let mut waiting: Vec<&Stage> = stages.iter().collect();
-    while let Some(stage) = waiting.pop() {
-        names.insert(stage.name.clone());
-        waiting.extend(stage.inner());
+impl Place<'_> {
+    fn measures(&self, reading: &Reading) -> bool {
+        let of_stages =
+            by_name(&reading.metric).is_some_and(|metric| metric.labels.contains(&"stage"));
+        if of_stages != self.stage.is_some() {
+            return false;
+        }
+        let of_streams = ["stream_", "integrity_"]
+            .iter()
+            .any(|of| reading.metric.starts_with(of));
+        let driver = self.stage.and_then(|stage| match &stage.action {
+            Action::Drive { stage, .. } => Some(stage),
+            _ => None,
+        });
+        if of_stages && of_streams && !driver.is_some_and(|driver| driver.streams()) {
+            return false;
+        }
+        reading.matchers.iter().all(|matcher| {
+            let value = matcher.value.as_str();
+            let has = match matcher.label.as_str() {
+                "scenario" => self.scenario == value,
+                "stage" => self.stage.is_some_and(|stage| stage.name == value),
+                "watch" => driver.is_some_and(|driver| driver.watches().contains(&value)),
+                // A scenario that runs elsewhere is not measured there; one that runs there may be measured elsewhere too.
+                "site" if !self.sites.is_empty() && matcher.equal => {
+                    self.sites.iter().any(|(site, _)| site == value)
+                }
+                _ => return true,
+            };
+            has == matcher.equal
+        })
+    }
+}
+
+impl fmt::Display for Narrowing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.scenario, self.once) {
+            (None, false) => f.write_str("the whole plan"),
+            (None, true) => f.write_str("one session of each scenario"),
+            (Some(scenario), false) => write!(f, "only scenario `{scenario}`"),
+            (Some(scenario), true) => write!(f, "one session of scenario `{scenario}`"),
+        }
     }
 }
 
@@ -199,6 +250,46 @@ thresholds:
     }
 
     #[test]
+    fn thresholds_on_what_is_left_out_are_left_out() {
+        let text = TWO.replacen(
+            "thresholds:",
+            "  third:
+    load: once
+    sites: { haifa: 1 }
+    stages: [ { name: s, grpc: { target: rpc, call: a.B/C } } ]
+thresholds:
+  - p99(stream_first_message) < 2s
+  - count(integrity_mismatched) == 0
+  - p95(stage_duration{scenario!=\"first\"}) < 1s
+  - p95(session_duration{site=\"haifa\"}) < 1s",
+            1,
+        );
+        let text = text.replacen("targets: {", "targets: { rpc: { grpc: {} },", 1);
+        let left = |scenario: &str| {
+            let to = Narrowing {
+                scenario: Some(scenario.into()),
+                once: false,
+            };
+            let part = plan(&text).narrowed(&to).unwrap();
+            thresholds(&part)
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        let (first, third) = (left("first"), left("third"));
+        for stream in ["stream_first_message", "integrity_mismatched"] {
+            assert!(
+                !first.contains(stream) && third.contains(stream),
+                "{first}\n{third}"
+            );
+        }
+        assert!(!first.contains("scenario!=") && third.contains("scenario!="));
+        // It may run anywhere, so at that site too.
+        assert!(first.contains("site=") && third.contains("site="));
+    }
+
+    #[test]
     fn once_is_one_session_of_each_whatever_the_load() {
         let both = narrowed(None, true);
         for scenario in &both.scenarios {
@@ -207,7 +298,6 @@ thresholds:
                 scenario.load.planned(&Part::whole(4, 1, &scenario.name)),
                 Some(1)
             );
-            assert_eq!(both.begins(scenario), Some(Duration::ZERO));
             assert_eq!(scenario.warm_up, Duration::ZERO);
         }
         assert_eq!(

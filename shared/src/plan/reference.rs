@@ -62,6 +62,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("examples/stream.yaml"),
     ),
     (
+        "Stages beside a stream, and how long it takes until something is true of its messages.",
+        include_str!("examples/during.yaml"),
+    ),
+    (
         "A feed: each session takes a row of `views.csv`, below, that no other session takes.",
         include_str!("examples/feed.yaml"),
     ),

@@ -11,7 +11,7 @@ use super::nearest::nearest;
 use super::problem::ProblemCode;
 use super::stage::{Place, StageList, StageNames};
 use crate::feed::Feed;
-use crate::load::{LoadModel, table};
+use crate::load::{LoadModel, Part, table};
 
 /// How long sessions may go on after the end, unless the plan says so.
 const GRACEFUL_STOP: Duration = Duration::from_secs(30);
@@ -67,7 +67,18 @@ pub(super) fn read<'r>(
     };
     let (mut load, warm_up) = (load?, warm_up?);
     check_warm_up(item, load.as_ref(), warm_up);
-    if let Some(most) = feeds.iter().filter_map(|feed| feed.sessions()).min() {
+    let shortest = feeds
+        .iter()
+        .filter_map(|feed| Some((feed.sessions()?, &feed.name)));
+    if let Some((most, feed)) = shortest.min() {
+        let whole = Part::whole(1, 0, entry.key);
+        if load.planned(&whole).is_none_or(|planned| planned > most) {
+            let message = format!("the load ends with the {most} rows of `feed.{feed}`");
+            item.note(
+                message,
+                "write `at_end: repeat` to go on with the first row",
+            );
+        }
         load = load.at_most(most);
     }
     Some(Scenario {

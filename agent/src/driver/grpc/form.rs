@@ -318,14 +318,15 @@ fn check_kind(item: Item<'_>, method: &Method) -> Option<()> {
         ("during", "nothing can run while it streams"),
         ("watch", "there are no messages to watch"),
     ];
+    let mut fits = Some(());
     for (key, nothing) in without {
         if let Some(value) = item.key(key) {
             let message = format!("{} answers with one message, so {nothing}", method.path);
             value.problem(ProblemCode::Conflict, message, format!("remove `{key}`"));
-            return None;
+            fits = None;
         }
     }
-    Some(())
+    fits
 }
 
 fn windows(item: Item<'_>) -> Option<Windows> {

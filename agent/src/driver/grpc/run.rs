@@ -24,7 +24,7 @@ use super::stage::Schema;
 use super::status::Status;
 use super::stop::{Accepted, Stop};
 use super::told::Told;
-use super::watching::Watching;
+use super::watching::{WatchRule, Watching};
 use super::{reflection, schema};
 use crate::driver::contract::{Attempt, Body, Driver, Results, StageError, StreamResults};
 use crate::driver::during::During;
@@ -52,6 +52,10 @@ impl Driver for GrpcStage {
             Call::Known(_) => &["status", "headers", "body", "text"],
             Call::Reflected(..) => &["status", "headers", "body", "text", "stream"],
         }
+    }
+
+    fn watches(&self) -> Vec<&str> {
+        self.watch.iter().map(WatchRule::name).collect()
     }
 
     fn check_during(&self, during: &[Stage], item: Item<'_>) {
@@ -203,7 +207,9 @@ impl GrpcStage {
             let text = value
                 .text(attempt.scope)
                 .map_err(|error| StageError::template(name.as_str(), &error))?;
-            metadata.append(name, header_value(name.as_str(), &text)?);
+            let mut sent = header_value(name.as_str(), &text)?;
+            sent.set_sensitive(value.is_secret());
+            metadata.append(name, sent);
         }
         Ok(metadata)
     }
@@ -253,19 +259,19 @@ impl GrpcStage {
         connection: &Connection,
         schema: &'a Schema,
     ) -> Result<Results, StageError> {
+        let keep = attempt.stage.reads("stream") || self.end_reads_stream();
         let checker = match &attempt.stage.integrity {
             Some(integrity) => {
                 let layout = schema
                     .layout(integrity)
                     .map_err(|problems| unknown_fields(&problems))?;
                 let clock = self.target().clock;
-                Some(Checker::new(integrity, layout, clock, attempt)?)
+                Some(Checker::new(integrity, layout, clock, attempt, keep)?)
             }
             None => None,
         };
         let stop = self.stop(attempt.scope)?;
         let mut alarm = Alarm::new(attempt.stage.timeout.is_none(), stop.is_silence());
-        let keep = attempt.stage.reads("stream") || self.end_reads_stream();
         let mut watch = Watch::new(attempt.meter, attempt.stage.stall, checker, keep);
         let watching = Watching::new(attempt, &schema.method.output, &self.watch, stop.when());
         let mut beside =

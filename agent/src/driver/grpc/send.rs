@@ -34,7 +34,7 @@ static MESSAGES: Keys = Keys {
         Key::new(
             "every",
             Form::Duration,
-            "Between the starts of two messages. Without it they go out as fast as the server takes them.",
+            "From the start of one message to that of the next. Without it they go out as fast as the server takes them.",
         ),
     ],
     groups: &[],
@@ -113,6 +113,9 @@ impl Messages {
         match self {
             Self::Listed(messages) => {
                 for message in messages {
+                    if !out.is_taken().await {
+                        break;
+                    }
                     out.message(&message.render(scope, method)?).await;
                 }
             }
@@ -152,12 +155,18 @@ impl Each {
             }
             if let Some(every) = self.every {
                 sleep_until(due).await;
-                due += every;
+                // After a stall messages do not come in a burst.
+                let now = Instant::now();
+                due = if due + every > now {
+                    due + every
+                } else {
+                    now + every
+                };
             }
-            out.message(&self.message.render(&layer, method)?).await;
-            if !out.open {
+            if !out.is_taken().await {
                 break;
             }
+            out.message(&self.message.render(&layer, method)?).await;
         }
         Ok(())
     }
@@ -205,6 +214,12 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
+    /// Waits until the server has room for the beginning of a message, which is made only then. Whether it ever will.
+    async fn is_taken(&mut self) -> bool {
+        self.open = self.open && self.room(1).await > 0;
+        self.open
+    }
+
     /// Sends one message, in pieces as large as the server's windows allow. Nothing goes to a server that takes no more.
     async fn message(&mut self, message: &[u8]) {
         if let Some(told) = &mut self.told {

@@ -39,7 +39,13 @@ impl StopRule {
             return when.expr_over(watching::RESULTS).map(Self::When);
         }
         if let Some(end) = item.key("end") {
-            return end.bool().map(|_| Self::Fixed(Stop::End));
+            if !end.bool()? {
+                let message = "a stream that need not end needs another `stop`";
+                let hint = "write `end: true`, or when the stream is enough";
+                end.problem(ProblemCode::BadValue, message, hint);
+                return None;
+            }
+            return Some(Self::Fixed(Stop::End));
         }
         if item.has("after") {
             return Some(Self::Fixed(Stop::Nothing));

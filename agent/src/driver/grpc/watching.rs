@@ -42,6 +42,11 @@ pub(super) struct WatchRule {
 }
 
 impl WatchRule {
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Reads `watch`.
     pub(super) fn read_all(item: Item<'_>) -> Option<Vec<Self>> {
         let rules: Vec<_> = item
@@ -71,7 +76,9 @@ impl WatchRule {
     /// Reports a `since` that names no stage of `during`; `item` is the stage's call.
     pub(super) fn check(&self, during: &[Stage], item: Item<'_>) {
         let Some(since) = &self.since else { return };
-        if during.iter().any(|stage| stage.is_named(since)) {
+        let exact = during.iter().any(|stage| stage.name == *since);
+        let named = during.iter().filter(|stage| stage.is_named(since)).count();
+        if exact || named == 1 {
             return;
         }
         let rule = item.key("watch").and_then(|watch| watch.key(&self.name));
@@ -83,7 +90,10 @@ impl WatchRule {
             true => "write the stage under `during`".to_owned(),
             false => format!("`during` has {}", known.join(", ")),
         };
-        let message = format!("`during` has no stage `{since}` of its own");
+        let message = match named {
+            0 => format!("`during` has no stage `{since}` of its own"),
+            several => format!("`during` has {several} stages `{since}`, from different blocks"),
+        };
         place.problem(ProblemCode::UnknownName, message, hint);
     }
 }

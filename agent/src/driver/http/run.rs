@@ -83,6 +83,13 @@ impl HttpStage {
                 .await
                 .map_err(|(error, body)| {
                     let headers = headers.clone();
+                    if let Some(listener) = attempt.listener {
+                        listener.answered(&Said {
+                            what: &format!("{version:?} {status}, and not all of its body"),
+                            headers: &headers,
+                            body: &String::from_utf8_lossy(&body),
+                        });
+                    }
                     let evidence = Evidence {
                         status: Some(i64::from(status.as_u16())),
                         headers,
@@ -169,7 +176,9 @@ impl HttpStage {
             let text = value
                 .text(attempt.scope)
                 .map_err(|error| StageError::template(name.as_str(), &error))?;
-            headers.insert(name, header_value(name.as_str(), &text)?);
+            let mut value_of = header_value(name.as_str(), &text)?;
+            value_of.set_sensitive(value.is_secret());
+            headers.insert(name, value_of);
         }
         Ok(request)
     }

@@ -77,7 +77,9 @@ fn verdict(report: &Report, mark: &str) -> Markup {
         header.verdict {
             div.answer { span.mark { (mark) } h1 { (report.verdict.as_str()) } span.code { "exit code " (report.exit_code) } }
             p.facts {
-                b { (report.run.plan) } span { "run " code { (report.run.id) } }
+                b { (report.run.plan) }
+                @if let Some(part) = &report.run.part { b.part { (part) } }
+                span { "run " code { (report.run.id) } }
                 @if let Some(at) = &report.run.started_at { span { "started " time datetime=(at) { (at) } } }
                 span { "took " (format::seconds(report.run.duration)) }
                 span { "seed " code { (report.run.seed) } }

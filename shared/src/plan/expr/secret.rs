@@ -45,13 +45,13 @@ impl Secrets {
         )
     }
 
-    /// The text without secrets, whichever way they are written: plain or in base64, and each of that as URLs, forms and JSON
-    /// encode it. A text that ends within a secret, because it was cut, loses that part too.
+    /// The text without secrets, whichever way they are written: plain, in base64 or hexadecimal, also within something longer
+    /// that was encoded, and each of that as URLs, forms, JSON and escapes of bytes write it. A text that ends within a secret, because it was cut, loses that part too.
     #[must_use]
     pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut masked = Cow::Borrowed(text);
         for form in &self.forms {
-            if let Some(without) = without(&masked, form.as_bytes()) {
+            if let Some(without) = without(&masked, form) {
                 masked = Cow::Owned(without);
             }
         }
@@ -60,7 +60,7 @@ impl Secrets {
 }
 
 /// The text with a mask instead of each occurrence of the form; none if there is none.
-fn without(text: &str, form: &[u8]) -> Option<String> {
+fn without(text: &str, form: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut masked: Option<String> = None;
     let (mut copied, mut at) = (0, 0);
@@ -87,38 +87,84 @@ fn without(text: &str, form: &[u8]) -> Option<String> {
 
 /// Where the form ends that is written at `at`, in any mixture of encodings; none if it is not written there. What begins
 /// there and goes on to the text's end counts, unless it is short.
-fn written(text: &[u8], at: usize, form: &[u8]) -> Option<usize> {
+fn written(text: &[u8], at: usize, form: &str) -> Option<usize> {
+    if !may_begin(text[at], form.as_bytes()[0]) {
+        return None;
+    }
     // A byte may be read in more than one way: `%25` is a percent sign, or three characters.
     let mut ends = vec![at];
-    for (known, byte) in form.iter().enumerate() {
-        let mut next = Vec::with_capacity(1);
-        for &end in &ends {
-            if end >= text.len() {
-                if known >= SHORTEST_PART {
-                    return Some(text.len());
-                }
-                continue;
-            }
-            for length in readings(&text[end..], *byte) {
-                if !next.contains(&(end + length)) {
-                    next.push(end + length);
-                }
-            }
+    for (known, character) in form.char_indices() {
+        if known >= SHORTEST_PART && ends.iter().any(|end| is_cut(&text[*end..])) {
+            return Some(text.len());
         }
-        if next.is_empty() {
+        let escaped = ends.iter().filter_map(|end| {
+            let length = unicode_escape(&text[*end..], character)?;
+            Some(end + length)
+        });
+        let mut whole: Vec<usize> = escaped.collect();
+        let mut utf8 = [0; 4];
+        for byte in character.encode_utf8(&mut utf8).bytes() {
+            let mut next = Vec::with_capacity(1);
+            for &end in &ends {
+                for length in readings(&text[end..], byte) {
+                    if !next.contains(&(end + length)) {
+                        next.push(end + length);
+                    }
+                }
+            }
+            ends = next;
+        }
+        ends.append(&mut whole);
+        if ends.is_empty() {
             return None;
         }
-        ends = next;
     }
     ends.into_iter().max()
 }
 
+/// Whether a text with this byte may hold a form that begins with that one: nearly all do not, and cost nothing more.
+const fn may_begin(text: u8, form: u8) -> bool {
+    text == form || matches!(text, b'%' | b'\\' | b'+')
+}
+
+/// Whether a text ends here, or within one way of writing a byte: it was cut.
+fn is_cut(rest: &[u8]) -> bool {
+    let hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    match rest {
+        [] | [b'\\'] => true,
+        [b'%', digits @ ..] => digits.len() < 2 && hex(digits),
+        [b'\\', b'x', digits @ ..] => digits.len() < 2 && hex(digits),
+        [b'\\', b'u', digits @ ..] => digits.len() < 4 && hex(digits),
+        // What is left of half a character.
+        _ => rest == "\u{fffd}".as_bytes(),
+    }
+}
+
+/// How many bytes of the text are this character as JSON escapes it.
+fn unicode_escape(text: &[u8], character: char) -> Option<usize> {
+    let mut units = [0; 2];
+    let units = character.encode_utf16(&mut units);
+    let mut rest = text;
+    for unit in &*units {
+        let [b'\\', b'u', digits @ ..] = rest else {
+            return None;
+        };
+        let digits = digits.first_chunk::<4>()?;
+        if hex(digits) != Some(u32::from(*unit)) {
+            return None;
+        }
+        rest = &rest[6..];
+    }
+    Some(6 * units.len())
+}
+
+fn hex(digits: &[u8]) -> Option<u32> {
+    let digits = std::str::from_utf8(digits).ok()?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
 /// How many bytes of the text may stand for this byte, in each way of writing it.
 fn readings(text: &[u8], byte: u8) -> impl Iterator<Item = usize> + use<> {
-    let hex = |digits: &[u8]| {
-        let digits = std::str::from_utf8(digits).ok()?;
-        u32::from_str_radix(digits, 16).ok()
-    };
     let plain = text.first() == Some(&byte);
     let form_space = byte == b' ' && text.first() == Some(&b'+');
     let percent = match text {
@@ -129,18 +175,18 @@ fn readings(text: &[u8], byte: u8) -> impl Iterator<Item = usize> + use<> {
         [b'\\', b'n', ..] => byte == b'\n',
         [b'\\', b'r', ..] => byte == b'\r',
         [b'\\', b't', ..] => byte == b'\t',
-        [b'\\', other @ (b'"' | b'\\' | b'/'), ..] => *other == byte,
+        [b'\\', other @ (b'"' | b'\\' | b'/' | b'\''), ..] => *other == byte,
         _ => false,
     };
-    let unicode = match text {
-        [b'\\', b'u', digits @ ..] if digits.len() >= 4 => hex(&digits[..4]) == Some(byte.into()),
+    let numbered = match text {
+        [b'\\', b'x', high, low, ..] => hex(&[*high, *low]) == Some(byte.into()),
         _ => false,
     };
     [
         (plain || form_space, 1),
         (percent, 3),
         (escaped, 2),
-        (unicode, 6),
+        (numbered, 4),
     ]
     .into_iter()
     .filter_map(|(reads, length)| reads.then_some(length))
@@ -154,12 +200,24 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// The value, and its base64 forms.
+/// The value in base64 and hexadecimal: alone, and behind something else, as in `Basic ${b64('user:' + secrets.password)}`.
 fn forms(value: &str) -> Vec<String> {
     use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-    let encoded =
-        [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].map(|b64| b64.encode(value));
-    std::iter::once(value.to_owned()).chain(encoded).collect()
+    let alone = [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].map(|b64| b64.encode(value));
+    let behind = (0..3).flat_map(|before| {
+        [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|b64| {
+            let mut bytes = vec![0; before];
+            bytes.extend_from_slice(value.as_bytes());
+            let encoded = b64.encode(&bytes);
+            // Without the characters that what stands before and behind has a part in.
+            let from = [0, 2, 3][before];
+            let to = encoded.len() - usize::from(bytes.len() % 3 != 0);
+            encoded.get(from..to).unwrap_or_default().to_owned()
+        })
+    });
+    let hex = [hex::encode(value), hex::encode_upper(value)];
+    let forms = std::iter::once(value.to_owned()).chain(alone);
+    forms.chain(behind).chain(hex).collect()
 }
 
 #[cfg(test)]
@@ -186,6 +244,11 @@ mod tests {
             // Cut at its limit, and too short to be one.
             ("token p@ss wo", "token •••"),
             ("token p@s", "token p@s"),
+            ("token p%40ss%20word%2", "token •••"),
+            (r"token p@ss word\u00", "token •••"),
+            ("token p@ss w\u{fffd}", "token •••"),
+            // Encoded together with something else; what they share a character of base64 with shows nothing.
+            ("70407373 7040737320776f72642f31", "70407373 •••"),
             ("é p@ss word/1 é", "é ••• é"),
             ("nothing", "nothing"),
         ] {
@@ -194,6 +257,24 @@ mod tests {
         let awkward = Secrets::new(vec![("s".to_owned(), "a%41\"\nb".to_owned())]);
         for text in ["a%41\"\nb", "a%2541%22%0Ab", r#"a%41\"\nb"#] {
             assert_eq!(awkward.mask(text), "•••");
+        }
+        for user in ["u", "us", "use", "user"] {
+            use base64::Engine as _;
+            let both =
+                base64::engine::general_purpose::STANDARD.encode(format!("{user}:p@ss word/1!"));
+            let masked = secrets.mask(&both);
+            assert!(
+                masked.contains("•••") && masked.len() < both.len() - 4,
+                "{user}: {both} is {masked}"
+            );
+        }
+        let umlaut = Secrets::new(vec![("s".to_owned(), "päss🔑wort".to_owned())]);
+        for text in [
+            "päss🔑wort",
+            r"p\u00e4ss\ud83d\udd11wort",
+            r"p\xc3\xa4ss\xf0\x9f\x94\x91wort",
+        ] {
+            assert_eq!(umlaut.mask(text), "•••");
         }
         assert_eq!(format!("{secrets:?}"), r#"Secrets(["token", "pin"])"#);
     }
