@@ -113,7 +113,7 @@ pub const RUNS: usize = 4;
 /// Between two samples of a worker's event loop.
 pub const LOOP_LAG_EVERY: Duration = Duration::from_millis(10);
 
-/// Samples of one stall of an event loop: the first ten seconds of it, which are the latest.
+/// Samples for one stream that was held up: the first ten seconds, which are the latest.
 pub const LOOP_LAG_SAMPLES: u32 = 1_000;
 
 /// Until a worker tries again to hand over what it measured, if its assignment had no room.

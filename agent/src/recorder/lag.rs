@@ -15,17 +15,24 @@ impl Recorder {
         self.set_loop_lag(lag);
     }
 
-    /// At `at` something ran that should have run so long before.
-    pub fn ran_late(&self, at: Instant, late: Duration) {
+    /// The loop was sampled at `at`, so long after it should have been. A stall is one sample, however many were due in it: what
+    /// a run of seconds is judged by must not be one hiccup of a machine.
+    pub fn sampled_late(&self, at: Instant, late: Duration) {
+        if let Some(lag) = self.loop_lag() {
+            self.observe(lag, at, late);
+        }
+    }
+
+    /// A stream was held up until `at`, for so long: as if the loop had been late for it all that time.
+    pub fn held_up(&self, at: Instant, took: Duration) {
         let Some(lag) = self.loop_lag() else { return };
-        for late in samples(late) {
+        for late in samples(took) {
             self.observe(lag, at, late);
         }
     }
 }
 
-/// The samples of something that is so late for the first of them: those that were due since are late too, each by less. One
-/// sample for a stall of a second would hide it behind a thousand good ones.
+/// The samples of a loop that is late for the first of them, and so, by less, for those that were due since.
 fn samples(first: Duration) -> impl Iterator<Item = Duration> {
     let late = move |behind: u32| first.checked_sub(limits::LOOP_LAG_EVERY * behind);
     (0..limits::LOOP_LAG_SAMPLES).map_while(late)

@@ -436,7 +436,7 @@ impl Meter for StageMeter {
 
     fn held_up(&self, took: Duration) {
         if took >= limits::LOOP_LAG_EVERY {
-            self.recorder().ran_late(Instant::now(), took);
+            self.recorder().held_up(Instant::now(), took);
         }
     }
 

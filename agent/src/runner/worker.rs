@@ -439,7 +439,8 @@ impl Working {
     fn sample_lag(&mut self, due: Instant) {
         let now = Instant::now();
         if let Some(next) = &mut self.lag {
-            self.context.recorder.ran_late(now, now - due);
+            self.context.recorder.sampled_late(now, now - due);
+            // From now on, not from when it was due.
             *next = now + limits::LOOP_LAG_EVERY;
         }
     }

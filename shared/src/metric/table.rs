@@ -219,7 +219,7 @@ metrics! {
     FaultRecovery "fault_recovery" Trend Seconds ["fault"] - "From a fault's end to the first passing session.";
     AgentCpu "agent_cpu" Gauge Share ["agent"] - "Share of its CPU quota that an agent uses.";
     AgentMemory "agent_memory" Gauge Bytes ["agent"] - "Resident memory of an agent.";
-    AgentLoopLag "agent_loop_lag" Trend Seconds ["agent"] - "How late an agent's event loop runs, as if sampled every 10 ms: a stall of a second is a hundred samples. A stream that the agent holds up, because it brings rows faster than they can be compared, counts as a stall.";
+    AgentLoopLag "agent_loop_lag" Trend Seconds ["agent"] - "How late an agent's event loop runs, sampled every 10 ms. A stream that the agent holds up, because it brings rows faster than they can be compared, counts as if the loop were late all that time.";
     ClockOffset "clock_offset" Gauge Seconds ["agent"] - "Coordinator time minus agent time, as estimated.";
     ClockUncertainty "clock_uncertainty" Gauge Seconds ["agent"] - "Half the width of the interval that the clock offset lies in.";
 }
