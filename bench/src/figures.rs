@@ -85,9 +85,11 @@ impl Figures {
              | --- | --- | --- | --- | --- |\n",
             self.title
         );
+        // Several figures of ours alone are no ratios.
+        let reference = self.median(TESTMESH).filter(|_| self.has_others());
         for line in &self.lines {
             let (least, median, greatest) = line.spread();
-            let ratio = self.median(TESTMESH).map_or_else(
+            let ratio = reference.map_or_else(
                 || "-".to_owned(),
                 |reference| format!("{:.2}", median / reference),
             );
@@ -156,6 +158,11 @@ impl Figures {
             }
         };
         self.musts.iter().filter_map(judge).collect()
+    }
+
+    fn has_others(&self) -> bool {
+        let mut clients = self.lines.iter().map(|line| &line.client);
+        clients.any(|client| !client.starts_with(TESTMESH))
     }
 
     fn median(&self, client: &str) -> Option<f64> {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -97,11 +97,14 @@ impl ServerStreamingService<StreamRequest> for RowsServer {
 /// A stream that is open. How many there are is told whenever that changes.
 struct Open;
 
-static OPEN: AtomicU64 = AtomicU64::new(0);
+/// Held while its value is told, so that values are told in order.
+static OPEN: Mutex<u64> = Mutex::new(0);
 
 impl Open {
     fn new() -> Self {
-        tell(&(OPEN.fetch_add(1, Ordering::Relaxed) + 1).to_string());
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        *open += 1;
+        tell(&open.to_string());
         Self
     }
 
@@ -114,7 +117,9 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        tell(&(OPEN.fetch_sub(1, Ordering::Relaxed) - 1).to_string());
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        *open -= 1;
+        tell(&open.to_string());
     }
 }
 
