@@ -1,6 +1,7 @@
 //! The client to be measured against: tonic on one thread, every row decoded, nothing else done.
 
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
@@ -10,6 +11,9 @@ use tonic_prost::ProstCodec;
 
 use crate::programs::itself;
 use crate::rows::{METHOD, Row, StreamRequest};
+
+/// Between the openings of two paced streams: the queue of a server's listener is finite.
+pub(crate) const OPEN_EVERY: Duration = Duration::from_millis(2);
 
 /// What to receive.
 #[derive(Debug, clap::Args)]
@@ -61,6 +65,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let mut streams = JoinSet::new();
         for _ in 0..options.streams {
             streams.spawn(receive(options.address.clone(), request));
+            // Thousands of streams that are to stay open must not all knock at once.
+            if request.interval_ms > 0 {
+                tokio::time::sleep(OPEN_EVERY).await;
+            }
         }
         let mut received = 0;
         while let Some(rows) = streams.join_next().await {

@@ -23,8 +23,6 @@ const INTERVAL: Duration = Duration::from_secs(3);
 const SETTLE: Duration = Duration::from_secs(7);
 /// All streams are open within this time.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Streams that users open in a second, here and in testmesh's plan; the queue of the server's listener is finite.
-const OPENED_PER_SECOND: u64 = 500;
 /// More rows than the benchmark waits for.
 const ENDLESS: u64 = 1_000_000;
 
@@ -121,10 +119,11 @@ fn request() -> StreamRequest {
 fn testmesh(amounts: (u64, u64)) -> Result<Client> {
     let testmesh = Testmesh::build()?;
     let command = move |address: &str, streams: u64| {
+        let open_for = bare::OPEN_EVERY * u32::try_from(streams)?;
         let vars = [
             ("server", format!("http://{address}")),
             ("streams", streams.to_string()),
-            ("open_for", format!("{}ms", 1_000 * streams / OPENED_PER_SECOND)),
+            ("open_for", format!("{}ms", open_for.as_millis())),
             ("rows", ENDLESS.to_string()),
             ("size", SMALL.to_string()),
             ("interval_ms", INTERVAL.as_millis().to_string()),

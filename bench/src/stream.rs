@@ -40,7 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<Figures> {
     let size = options.size;
     let effort = &options.effort;
     // Large rows cost more, so fewer of them give as straight a slope.
-    let heavier = 1 + u64::from(size) / 500;
+    let heavier = u64::from(size / 500).max(1);
     let fast = effort.amounts((2_000_000 / heavier, 10_000_000 / heavier), 50);
     let slow = effort.amounts((200_000 / heavier, 1_000_000 / heavier), 50);
     let clients = effort.prepare(&[
