@@ -11,8 +11,12 @@ type Benchmark = fn(&Effort) -> Result<Figures>;
 
 /// One line for each.
 const BENCHMARKS: [(&str, Benchmark); 7] = [
-    ("stream", |effort| stream::run(&stream::Options::new(effort, SMALL))),
-    ("stream, large", |effort| stream::run(&stream::Options::new(effort, LARGE))),
+    ("stream", |effort| {
+        stream::run(&stream::Options::new(effort, SMALL))
+    }),
+    ("stream, large", |effort| {
+        stream::run(&stream::Options::new(effort, LARGE))
+    }),
     ("memory", memory::run),
     ("http", http::run),
     ("lag", lag::run),

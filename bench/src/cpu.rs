@@ -44,7 +44,8 @@ pub(crate) fn of_fed(
 /// Resident memory of a process that runs, in KiB.
 pub(crate) fn resident_kib(process: u32) -> Result<u64> {
     let path = format!("/proc/{process}/status");
-    let status = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+    let status =
+        std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
     resident(&status).with_context(|| format!("failed to parse {path}"))
 }
 
@@ -66,7 +67,9 @@ fn children_time(stat: &str) -> Option<Duration> {
 }
 
 fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
@@ -79,7 +82,10 @@ mod tests {
         let stat = "42 (a b) c) S 1 42 42 0 -1 4194304 100 200 0 0 5 6 700 800 20 0 1 0 12345 1 1";
         assert_eq!(children_time(stat), Some(Duration::from_secs(15)));
         assert_eq!(children_time("nothing"), None);
-        assert_eq!(resident("Name:\tx\nVmRSS:\t  1024 kB\nVmData:\t7 kB\n"), Some(1024));
+        assert_eq!(
+            resident("Name:\tx\nVmRSS:\t  1024 kB\nVmData:\t7 kB\n"),
+            Some(1024)
+        );
         assert_eq!(resident("Name:\tzombie\n"), None);
         assert!(resident_kib(std::process::id()).unwrap() > 100);
     }

@@ -202,7 +202,12 @@ mod tests {
             title: "Things".to_owned(),
             quantity,
             lines: vec![line(TESTMESH, ours), line("other", theirs)],
-            musts: vec![times(0.25, "1/4"), times(1.5, "1.5"), Must::AtMost(2.0), absent],
+            musts: vec![
+                times(0.25, "1/4"),
+                times(1.5, "1.5"),
+                Must::AtMost(2.0),
+                absent,
+            ],
         }
     }
 
@@ -227,6 +232,10 @@ mod tests {
     fn a_missed_limit_is_told_with_its_benchmark() {
         let missed = figures(&[2.0], &[4.0]).missed();
         assert_eq!(missed, ["Things: must be ≤ 1/4 × other, is 1/2.0"]);
-        assert_eq!(figures(&[], &[4.0]).missed().len(), 2, "no figure is no pass");
+        assert_eq!(
+            figures(&[], &[4.0]).missed().len(),
+            2,
+            "no figure is no pass"
+        );
     }
 }

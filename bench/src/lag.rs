@@ -34,7 +34,9 @@ pub(crate) fn run(effort: &Effort) -> Result<Figures> {
     for round in 1..=effort.rounds {
         cpu::of(&mut testmesh.run("lag.yaml", &vars))?;
         let lags = lags(&std::fs::read(testmesh.report())?)?;
-        say(&format!("round {round}: p50, p99, p99.9, greatest: {lags:.3?} ms"));
+        say(&format!(
+            "round {round}: p50, p99, p99.9, greatest: {lags:.3?} ms"
+        ));
         for (line, lag) in lines.iter_mut().zip(lags) {
             line.values.push(lag);
         }

@@ -28,7 +28,9 @@ use figures::Figures;
 use slope::Effort;
 
 #[derive(Parser)]
-#[command(about = "Side-by-side benchmarks against other tools, each of which prints Markdown tables.")]
+#[command(
+    about = "Side-by-side benchmarks against other tools, each of which prints Markdown tables."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -102,11 +102,18 @@ fn pattern(number: u32) -> v1::Batch {
         }
         for (at, metric) in (0..).zip(TRENDS) {
             let labels = if metric.metric().allows("outcome") {
-                of_stage.with("outcome", "passed").expect("three labels are a set")
+                of_stage
+                    .with("outcome", "passed")
+                    .expect("three labels are a set")
             } else {
                 of_stage
             };
-            batch.trend(metric, &labels, 0, &durations((number * STAGES + stage) * 5 + at));
+            batch.trend(
+                metric,
+                &labels,
+                0,
+                &durations((number * STAGES + stage) * 5 + at),
+            );
         }
     }
     batch.build()
@@ -135,7 +142,9 @@ fn feed(out: &mut dyn Write, agents: u32, seconds: u32, patterns: &[v1::Batch]) 
     let mut frames = Vec::new();
     for second in 0..seconds {
         frames.clear();
-        for (agent, pattern) in (0..agents).zip(patterns.iter().cycle().skip(7 * usize::try_from(second)?)) {
+        for (agent, pattern) in
+            (0..agents).zip(patterns.iter().cycle().skip(7 * usize::try_from(second)?))
+        {
             let batch = at(pattern, second);
             let length = u32::try_from(batch.encoded_len())?;
             for number in [agent, second, length] {

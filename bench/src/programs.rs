@@ -109,8 +109,6 @@ impl Oha {
         if !binary.is_file() {
             let mut install = xtask::process::cargo(workspace.root());
             install.args(["install", "oha", "--locked", "--version", OHA_VERSION]);
-            // The server speaks plain HTTP.
-            install.arg("--no-default-features");
             install.arg("--root").arg(&root);
             xtask::process::run(&mut install)?;
         }

@@ -194,8 +194,14 @@ mod tests {
         };
         let lines = in_turn(&clients, &effort(""), cost).unwrap();
         assert_eq!(lines[0].work, "50 k and 2.5 M");
-        assert_eq!((&*lines[0].client, &*lines[0].values), ("slow", &[0.5, 0.5][..]));
-        assert_eq!((&*lines[1].client, &*lines[1].values), ("fast", &[0.25, 0.25][..]));
+        assert_eq!(
+            (&*lines[0].client, &*lines[0].values),
+            ("slow", &[0.5, 0.5][..])
+        );
+        assert_eq!(
+            (&*lines[1].client, &*lines[1].values),
+            ("fast", &[0.25, 0.25][..])
+        );
     }
 
     #[test]
@@ -213,7 +219,11 @@ mod tests {
         ];
         assert_eq!(effort("").prepare(&nice).unwrap().len(), 1);
         assert!(effort("other").prepare(&nice).is_err());
-        let must = [one("must", Need::Must, &fails as &dyn Fn() -> Result<Client>)];
+        let must = [one(
+            "must",
+            Need::Must,
+            &fails as &dyn Fn() -> Result<Client>,
+        )];
         assert!(effort("mu").prepare(&must).is_err());
     }
 
