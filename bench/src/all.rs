@@ -1,5 +1,7 @@
 //! Every benchmark, one after the other.
 
+use std::fmt::Write as _;
+
 use anyhow::{Context as _, Result};
 
 use crate::figures::Figures;
@@ -40,7 +42,7 @@ pub(crate) fn run(effort: &Effort) -> Result<String> {
         text.push_str("None.\n");
     }
     for line in missed {
-        text.push_str(&format!("- {line}\n"));
+        let _infallible = writeln!(text, "- {line}");
     }
     Ok(text)
 }

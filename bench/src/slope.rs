@@ -81,8 +81,11 @@ pub(crate) struct Client {
     /// The two amounts that a slope is taken between.
     pub(crate) amounts: (u64, u64),
     /// The command that works on the server at an address, so much.
-    pub(crate) command: Box<dyn Fn(&str, u64) -> Result<Command>>,
+    pub(crate) command: Box<Start>,
 }
+
+/// How a client is started: the server's address, and an amount.
+type Start = dyn Fn(&str, u64) -> Result<Command>;
 
 /// One run of one client: the cost of two amounts of work.
 #[derive(Debug, Clone, Copy)]
