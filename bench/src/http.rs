@@ -8,7 +8,7 @@ use crate::server::process::{Kind, Server};
 use crate::slope::{Client, Effort, Need, Preparation, cpu_us, in_turn};
 
 const K6_HTTP: &str = "k6 1.1 `http.get`";
-const OHA: &str = "oha";
+const OHA: &str = "oha 1.16";
 /// A session for each request is what testmesh costs at its dearest.
 const TESTMESH_SESSIONS: &str = "testmesh, a session each";
 /// Users at once, each with a connection, in every client.
