@@ -1,4 +1,4 @@
-// The k6 side of `testmesh-bench stream`: receives every row and does nothing with it.
+// The k6 side of `testmesh-bench stream` and `memory`: receives every row and does nothing with it.
 import { Client, Stream } from 'k6/net/grpc';
 
 const client = new Client();
@@ -23,6 +23,10 @@ export default function () {
       throw new Error(`received ${received} of ${__ENV.COUNT} rows`);
     }
   });
-  stream.write({ count: __ENV.COUNT, size: Number(__ENV.SIZE) });
+  stream.write({
+    count: __ENV.COUNT,
+    size: Number(__ENV.SIZE),
+    interval_ms: Number(__ENV.INTERVAL_MS || 0),
+  });
   stream.end();
 }

@@ -1,27 +1,54 @@
 //! The client to be measured against: tonic on one thread, every row decoded, nothing else done.
 
+use std::process::Command;
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
+use tokio::task::JoinSet;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Endpoint;
 use tonic_prost::ProstCodec;
 
+use crate::programs::itself;
 use crate::rows::{METHOD, Row, StreamRequest};
+
+/// Between the openings of two paced streams: the queue of a server's listener is finite.
+pub(crate) const OPEN_EVERY: Duration = Duration::from_millis(2);
 
 /// What to receive.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// The server, as HOST:PORT.
     #[arg(long)]
-    pub(crate) address: String,
+    address: String,
     /// Streams at once, each on a connection of its own.
-    #[arg(long, default_value_t = 2)]
-    pub(crate) streams: u64,
+    #[arg(long)]
+    streams: u64,
     /// Rows in each stream.
     #[arg(long)]
-    pub(crate) count: u64,
+    count: u64,
     /// Bytes of payload in each row.
-    #[arg(long, default_value_t = 186)]
-    pub(crate) size: u32,
+    #[arg(long)]
+    size: u32,
+    /// Between two rows; 0 is as fast as they come.
+    #[arg(long, default_value_t = 0)]
+    interval_ms: u32,
+}
+
+/// The command that receives so many streams.
+pub(crate) fn command(address: &str, streams: u64, each: StreamRequest) -> Result<Command> {
+    let mut command = Command::new(itself()?);
+    command.args(["bare", "--address", address]);
+    let numbers = [
+        ("--streams", streams),
+        ("--count", each.count),
+        ("--size", each.size.into()),
+        ("--interval-ms", each.interval_ms.into()),
+    ];
+    for (name, value) in numbers {
+        command.args([name, &value.to_string()]);
+    }
+    Ok(command)
 }
 
 /// Receives all streams on one thread.
@@ -29,32 +56,25 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let streams =
-        (0..options.streams).map(|_| receive(&options.address, options.count, options.size));
+    let request = StreamRequest {
+        count: options.count,
+        size: options.size,
+        interval_ms: options.interval_ms,
+    };
     let received = runtime.block_on(async {
-        let mut received = 0;
-        let mut streams: Vec<_> = streams.map(Box::pin).collect();
-        // A stream each, polled together by this one task: the least that a client can do.
-        std::future::poll_fn(|context| {
-            let mut error = None;
-            streams.retain_mut(|stream| match stream.as_mut().poll(context) {
-                std::task::Poll::Pending => true,
-                std::task::Poll::Ready(Ok(rows)) => {
-                    received += rows;
-                    false
-                }
-                std::task::Poll::Ready(Err(failed)) => {
-                    error = Some(failed);
-                    false
-                }
-            });
-            match error {
-                Some(error) => std::task::Poll::Ready(Err(error)),
-                None if streams.is_empty() => std::task::Poll::Ready(Ok(received)),
-                None => std::task::Poll::Pending,
+        let mut streams = JoinSet::new();
+        for _ in 0..options.streams {
+            streams.spawn(receive(options.address.clone(), request));
+            // Thousands of streams that are to stay open must not all knock at once.
+            if request.interval_ms > 0 {
+                tokio::time::sleep(OPEN_EVERY).await;
             }
-        })
-        .await
+        }
+        let mut received = 0;
+        while let Some(rows) = streams.join_next().await {
+            received += rows??;
+        }
+        anyhow::Ok(received)
     })?;
     let expected = options.streams * options.count;
     anyhow::ensure!(
@@ -65,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Receives one stream and counts its rows.
-pub(crate) async fn receive(address: &str, count: u64, size: u32) -> Result<u64> {
+pub(crate) async fn receive(address: String, request: StreamRequest) -> Result<u64> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(8 << 20);
@@ -75,7 +95,7 @@ pub(crate) async fn receive(address: &str, count: u64, size: u32) -> Result<u64>
         .with_context(|| format!("failed to connect to {address}"))?;
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await?;
-    let request = tonic::Request::new(StreamRequest { count, size });
+    let request = tonic::Request::new(request);
     let codec = ProstCodec::<StreamRequest, Row>::default();
     let response = client
         .server_streaming(request, PathAndQuery::from_static(METHOD), codec)
@@ -91,7 +111,7 @@ pub(crate) async fn receive(address: &str, count: u64, size: u32) -> Result<u64>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::serve;
+    use crate::server::rows::serve;
 
     #[tokio::test]
     async fn the_bare_client_receives_every_row_of_the_server() {
@@ -102,12 +122,18 @@ mod tests {
             let _stopped = stopped.await;
         });
         let client = async {
-            let received = receive(&address, 10_000, 186).await;
+            let request = |count, interval_ms| StreamRequest {
+                count,
+                size: 186,
+                interval_ms,
+            };
+            let received = receive(address.clone(), request(10_000, 0)).await;
+            let paced = receive(address, request(3, 5)).await;
             stop.send(()).unwrap();
-            received
+            (received, paced)
         };
-        let (server, received) = tokio::join!(server, client);
+        let (server, (received, paced)) = tokio::join!(server, client);
         server.unwrap();
-        assert_eq!(received.unwrap(), 10_000);
+        assert_eq!((received.unwrap(), paced.unwrap()), (10_000, 3));
     }
 }

@@ -1,7 +1,7 @@
 //! The messages of `protos/rows.proto`, by hand: two structs need no code generation.
 
 /// Asks for rows.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct StreamRequest {
     /// Rows to send before the stream ends.
     #[prost(uint64, tag = "1")]
@@ -9,6 +9,9 @@ pub(crate) struct StreamRequest {
     /// Bytes of payload in each.
     #[prost(uint32, tag = "2")]
     pub(crate) size: u32,
+    /// Milliseconds between two rows; 0 is as fast as they are taken.
+    #[prost(uint32, tag = "3")]
+    pub(crate) interval_ms: u32,
 }
 
 /// One row.

@@ -1,115 +1,152 @@
-//! The stream benchmark: one server, several clients in turn, five rounds.
+//! CPU per stream message: one server, several clients in turn.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use anyhow::Result;
 
-use anyhow::{Context as _, Result};
-use xtask::process::say;
-use xtask::workspace::Workspace;
+use crate::bare;
+use crate::figures::{Figures, Must, Quantity, TESTMESH};
+use crate::programs::{K6, Testmesh};
+use crate::rows::StreamRequest;
+use crate::server::process::{Kind, Server};
+use crate::slope::{Client, Effort, Need, Preparation, cpu_us, in_turn};
 
-use crate::clients::{Amounts, Client, TESTMESH, prepare};
-use crate::cpu;
-use crate::table::{Measured, Pair, render};
+pub(crate) const BARE: &str = "bare tonic";
+pub(crate) const GRPC_STREAM: &str = "k6 1.1 `grpc.Stream`";
+/// The payload that makes messages of 200 bytes.
+pub(crate) const SMALL: u32 = 186;
+/// The payload of large messages.
+pub(crate) const LARGE: u32 = 50_000;
+/// Streams at once, in every client.
+const STREAMS: u64 = 2;
 
 /// What to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Rounds; in each, every client runs once.
-    #[arg(long, default_value_t = 5)]
-    rounds: u32,
+    #[command(flatten)]
+    effort: Effort,
     /// Bytes of payload in each row; 186 make messages of 200.
-    #[arg(long, default_value_t = 186)]
+    #[arg(long, default_value_t = SMALL)]
     size: u32,
-    /// A fiftieth of the rows: shows that everything runs, not what it costs.
-    #[arg(long)]
-    quick: bool,
-    /// Only clients whose name contains this.
-    #[arg(long, default_value = "")]
-    only: String,
 }
 
-/// Runs the benchmark and gives its table.
-pub(crate) fn run(options: &Options) -> Result<String> {
-    let workspace = Workspace::find()?;
-    let amounts = if options.quick {
-        Amounts {
-            fast: (40_000, 200_000),
-            slow: (4_000, 20_000),
-        }
-    } else {
-        Amounts {
-            fast: (2_000_000, 10_000_000),
-            slow: (200_000, 1_000_000),
-        }
-    };
-    let clients = prepare(&workspace, amounts, &options.only)?;
-    let server = Server::start()?;
-    let mut pairs = vec![Vec::new(); clients.len()];
-    for round in 1..=options.rounds {
-        for (client, pairs) in clients.iter().zip(&mut pairs) {
-            let pair = measure(client, &server.address, options.size)?;
-            say(&format!(
-                "round {round}, {}: {:.2?} for {}, {:.2?} for {}",
-                client.name, pair.small.1, pair.small.0, pair.large.1, pair.large.0
-            ));
-            pairs.push(pair);
-        }
+impl Options {
+    pub(crate) fn new(effort: &Effort, size: u32) -> Self {
+        let effort = effort.clone();
+        Self { effort, size }
     }
-    let measured = clients.iter().zip(pairs).map(|(client, pairs)| Measured {
-        client: client.name,
-        does: client.does,
-        pairs,
-    });
-    Ok(render(&measured.collect::<Vec<_>>(), TESTMESH))
 }
 
-fn measure(client: &Client, address: &str, size: u32) -> Result<Pair> {
-    let cost = |rows| -> Result<_> {
-        let cpu = cpu::of(&mut client.command(address, rows, size))
-            .with_context(|| format!("{} gave no figure", client.name))?;
-        Ok((rows, cpu))
-    };
-    Ok(Pair {
-        small: cost(client.rows.0)?,
-        large: cost(client.rows.1)?,
+/// Runs the benchmark.
+pub(crate) fn run(options: &Options) -> Result<Figures> {
+    let size = options.size;
+    let effort = &options.effort;
+    // Large rows cost more, so fewer of them give as straight a slope.
+    let heavier = u64::from(size / 500).max(1);
+    let fast = effort.amounts((2_000_000 / heavier, 10_000_000 / heavier), 50);
+    let slow = effort.amounts((200_000 / heavier, 1_000_000 / heavier), 50);
+    let clients = effort.prepare(&[
+        Preparation {
+            name: TESTMESH,
+            need: Need::Must,
+            prepare: &|| testmesh(fast, size),
+        },
+        Preparation {
+            name: BARE,
+            need: Need::Must,
+            prepare: &|| bare(fast, size),
+        },
+        Preparation {
+            name: GRPC_STREAM,
+            need: Need::Must,
+            prepare: &|| k6(slow, size),
+        },
+    ])?;
+    let server = Server::start(Kind::Rows)?.unheard();
+    let lines = in_turn(&clients, effort, |client, rows| {
+        cpu_us(client, &server.address, rows)
+    })?;
+    Ok(Figures {
+        title: format!("Stream messages with {size} bytes of payload"),
+        quantity: Quantity {
+            what: "CPU per message",
+            unit: "µs",
+            work: "messages",
+            digits: 3,
+        },
+        lines,
+        musts: musts(size),
     })
 }
 
-/// The server in a process of its own, which ends when its standard input closes.
-#[derive(Debug)]
-struct Server {
-    process: Child,
-    address: String,
-}
-
-impl Server {
-    fn start() -> Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .arg("serve")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("failed to start the server")?;
-        let mut address = String::new();
-        let stdout = process
-            .stdout
-            .take()
-            .context("the server's standard output was just piped")?;
-        BufReader::new(stdout).read_line(&mut address)?;
-        anyhow::ensure!(
-            !address.trim().is_empty(),
-            "the server ended before it was ready"
-        );
-        Ok(Self {
-            process,
-            address: address.trim().to_owned(),
-        })
+fn musts(size: u32) -> Vec<Must> {
+    let times = |client, at_most, said| Must::Times {
+        client,
+        at_most,
+        said,
+    };
+    match size {
+        SMALL => vec![
+            times(GRPC_STREAM, 1.0 / 40.0, "1/40"),
+            times(BARE, 1.25, "1.25"),
+        ],
+        LARGE => vec![
+            times(GRPC_STREAM, 1.0 / 18.0, "1/18"),
+            times(BARE, 1.2, "1.2"),
+        ],
+        _ => Vec::new(),
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        let _ended = self.process.wait();
-    }
+fn testmesh(amounts: (u64, u64), size: u32) -> Result<Client> {
+    let testmesh = Testmesh::build()?;
+    let command = move |address: &str, rows: u64| {
+        let vars = [
+            ("server", format!("http://{address}")),
+            ("streams", STREAMS.to_string()),
+            ("rows", (rows / STREAMS).to_string()),
+            ("size", size.to_string()),
+        ];
+        Ok(testmesh.run("stream.yaml", &vars))
+    };
+    Ok(Client {
+        name: TESTMESH,
+        does: "sequence, checksum and timing of every row",
+        amounts,
+        command: Box::new(command),
+    })
+}
+
+fn bare(amounts: (u64, u64), size: u32) -> Result<Client> {
+    let command = move |address: &str, rows: u64| {
+        let each = StreamRequest {
+            count: rows / STREAMS,
+            size,
+            interval_ms: 0,
+        };
+        bare::command(address, STREAMS, each)
+    };
+    Ok(Client {
+        name: BARE,
+        does: "decodes",
+        amounts,
+        command: Box::new(command),
+    })
+}
+
+fn k6(amounts: (u64, u64), size: u32) -> Result<Client> {
+    let k6 = K6::install()?;
+    let command = move |address: &str, rows: u64| {
+        let environment = [
+            ("ADDRESS", address.to_owned()),
+            ("STREAMS", STREAMS.to_string()),
+            ("COUNT", (rows / STREAMS).to_string()),
+            ("SIZE", size.to_string()),
+        ];
+        Ok(k6.run("stream.js", &environment))
+    };
+    Ok(Client {
+        name: GRPC_STREAM,
+        does: "decodes and counts",
+        amounts,
+        command: Box::new(command),
+    })
 }

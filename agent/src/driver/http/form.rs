@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -204,6 +204,8 @@ pub(super) struct HttpStage {
     pub(super) version: Version,
     /// Stages with the same key share connections.
     pub(super) pool_key: Box<str>,
+    /// The URL of every request, once it was made, if no expression is in it.
+    pub(super) fixed_url: OnceLock<Url>,
 }
 
 /// A request's body.
@@ -219,6 +221,14 @@ pub(super) enum Body {
 }
 
 impl HttpStage {
+    /// Whether all requests have the same URL.
+    pub(super) fn is_url_fixed(&self) -> bool {
+        let fixed = |template: &Template| template.literal().is_some();
+        matches!(self.target().url, Base::Known(_))
+            && fixed(&self.path)
+            && self.query.iter().all(|(_, value)| fixed(value))
+    }
+
     pub(super) fn target(&self) -> &Target {
         self.target
             .value()
@@ -297,6 +307,7 @@ fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
         redirects,
         version,
         pool_key,
+        fixed_url: OnceLock::new(),
     };
     Some(Drives::stage(stage))
 }

@@ -1,47 +1,30 @@
-//! The server that every client of a benchmark talks to: numbered rows, unpaced, in a process of its own, so that its
-//! CPU is nobody's.
+//! Numbered rows over gRPC, paced or as fast as they are taken.
 
 use std::convert::Infallible;
-use std::io::Write as _;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::{IntervalStream, TcpListenerStream};
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::server::{Grpc, NamedService, ServerStreamingService};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
+use super::process::tell;
 use crate::rows::{METHOD, Row, SERVICE, StreamRequest};
 
 /// Payloads repeat after this many rows; neighbours differ.
 const PATTERNS: usize = 256;
+/// Thousands of paced streams are open at once, and need no more than neighbours that differ.
+const PATTERNS_PACED: usize = 2;
 /// No benchmark needs larger rows, and a request must not make the server allocate without bound.
 const MAX_SIZE: u32 = 1 << 20;
-
-/// Serves until standard input closes, and prints the address first.
-pub(crate) fn run() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .context("failed to listen")?;
-        writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
-        std::io::stdout().flush()?;
-        serve(listener, async {
-            let mut rest = Vec::new();
-            let _closed = tokio::io::stdin().read_to_end(&mut rest).await;
-        })
-        .await
-    })
-}
 
 /// Serves rows on `listener` until `until` is done.
 pub(crate) async fn serve(listener: TcpListener, until: impl Future<Output = ()>) -> Result<()> {
@@ -89,21 +72,63 @@ impl ServerStreamingService<StreamRequest> for RowsServer {
     type Future = std::future::Ready<Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: Request<StreamRequest>) -> Self::Future {
-        let StreamRequest { count, size } = request.into_inner();
+        let StreamRequest {
+            count,
+            size,
+            interval_ms,
+        } = request.into_inner();
         if size > MAX_SIZE {
             return std::future::ready(Err(Status::invalid_argument("rows have at most 1 MiB")));
         }
-        let stream: Self::ResponseStream = Box::pin(tokio_stream::iter(rows(count, size).map(Ok)));
+        let open = Open::new();
+        let stream: Self::ResponseStream = if interval_ms == 0 {
+            let rows = rows(count, size, PATTERNS);
+            Box::pin(tokio_stream::iter(rows.map(move |row| open.pass(row))))
+        } else {
+            let interval = Duration::from_millis(interval_ms.into());
+            let mut rows = rows(count, size, PATTERNS_PACED);
+            let ticks = IntervalStream::new(tokio::time::interval(interval));
+            Box::pin(ticks.map_while(move |_| rows.next().map(|row| open.pass(row))))
+        };
         std::future::ready(Ok(Response::new(stream)))
     }
 }
 
+/// A stream that is open. How many there are is told whenever that changes.
+struct Open;
+
+/// Held while its value is told, so that values are told in order.
+static OPEN: Mutex<u64> = Mutex::new(0);
+
+impl Open {
+    fn new() -> Self {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        *open += 1;
+        tell(&open.to_string());
+        Self
+    }
+
+    /// Ties this to the stream whose row it is.
+    #[expect(clippy::unused_self, reason = "a closure keeps what it calls")]
+    fn pass(&self, row: Row) -> Result<Row, Status> {
+        Ok(row)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        *open -= 1;
+        tell(&open.to_string());
+    }
+}
+
 /// The rows of a stream; the payload depends on index and size alone.
-fn rows(count: u64, size: u32) -> impl Iterator<Item = Row> {
-    let patterns: Vec<Bytes> = (0..PATTERNS)
+fn rows(count: u64, size: u32, patterns: usize) -> impl Iterator<Item = Row> {
+    let in_turn = (0..patterns).cycle();
+    let patterns: Vec<Bytes> = (0..patterns)
         .map(|pattern| payload(pattern, size))
         .collect();
-    let in_turn = (0..PATTERNS).cycle();
     (0..count).zip(in_turn).map(move |(index, pattern)| Row {
         index,
         sent_at_ms: now_ms(),
