@@ -11,7 +11,7 @@ pub struct Form {
 }
 
 /// So quickly a pod of the testbed is ready, and a job gone.
-const READY: (&str, &str) = ("ready", "2s");
+const READY: (&str, &str) = ("ready", "4s");
 const GONE: (&str, &str) = ("gone", "8s");
 
 /// Every shipped plan for a Focus Server.

@@ -250,7 +250,7 @@ pub const ROWS: &[Row] = &[
         caught: &[(&["jobs-200"], FAILED_AND_MISSED), (STREAMERS, FAILED)],
     },
     Row {
-        behavior: "slow-ready:3s",
+        behavior: "slow-ready:6s",
         in_ci: &["single-channel", "api-contract"],
         caught: &[(STREAMERS, FAILED)],
     },

@@ -41,11 +41,17 @@ async fn one_scenario_alone_on_a_mesh_apart() -> Result<()> {
     Expected::passed()
         .with("/sessions/planned", 12.0, 12.0)
         .check(&outcome);
+    assert_eq!(outcome.report["run"]["part"]["scenario"], "channels");
+    assert!(
+        outcome.stdout.contains("only scenario `channels`"),
+        "{}",
+        outcome.stdout
+    );
     let scenarios = outcome.report["scenarios"].as_array().map(Vec::len);
     assert_eq!(scenarios, Some(1));
     let thresholds = outcome.report["thresholds"].to_string();
     assert!(
-        thresholds.contains("get-channels") && !thresholds.contains("get-live-metadata"),
+        thresholds.contains("channels") && !thresholds.contains("live-metadata"),
         "{thresholds}"
     );
     Ok(())

@@ -246,7 +246,7 @@ thresholds:
                 "count(sessions_failed) == 0",
             ]
         );
-        assert_eq!(thresholds(&narrowed(Some("first"), false)).len(), 3);
+        assert_eq!(thresholds(&narrowed(Some("first"), false)).len(), 2);
     }
 
     #[test]
