@@ -83,13 +83,8 @@ impl HttpStage {
                 .await
                 .map_err(|(error, body)| {
                     let headers = headers.clone();
-                    if let Some(listener) = attempt.listener {
-                        listener.answered(&Said {
-                            what: &format!("{version:?} {status}, and not all of its body"),
-                            headers: &headers,
-                            body: &String::from_utf8_lossy(&body),
-                        });
-                    }
+                    let what = || format!("{version:?} {status}, and not all of its body");
+                    tell_answer(attempt, what, &headers, &body);
                     let evidence = Evidence {
                         status: Some(i64::from(status.as_u16())),
                         headers,
@@ -99,13 +94,8 @@ impl HttpStage {
                         .with_status(i64::from(status.as_u16()))
                         .with_evidence(evidence)
                 })?;
-        if let Some(listener) = attempt.listener {
-            listener.answered(&Said {
-                what: &format!("{version:?} {status} in {:.1?}", asked.elapsed()),
-                headers: &headers,
-                body: &String::from_utf8_lossy(&body),
-            });
-        }
+        let what = || format!("{version:?} {status} in {:.1?}", asked.elapsed());
+        tell_answer(attempt, what, &headers, &body);
         let refused = status.is_client_error() || status.is_server_error();
         let failure = refused.then(|| {
             StageError::new(ErrorKind::Status, format!("{doing}: HTTP {status}"))
@@ -206,6 +196,22 @@ fn tell_request(attempt: &Attempt<'_>, doing: &str, request: &reqwest::Request) 
         what: doing,
         headers: &shown(request.headers()),
         body: &String::from_utf8_lossy(body.unwrap_or_default()),
+    });
+}
+
+fn tell_answer(
+    attempt: &Attempt<'_>,
+    what: impl FnOnce() -> String,
+    headers: &[(Box<str>, Box<str>)],
+    body: &[u8],
+) {
+    let Some(listener) = attempt.listener else {
+        return;
+    };
+    listener.answered(&Said {
+        what: &what(),
+        headers,
+        body: &String::from_utf8_lossy(body),
     });
 }
 
