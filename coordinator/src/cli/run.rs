@@ -121,10 +121,13 @@ fn transcript() -> Transcript {
     Transcript::new(move |text| output.talk(&clean_lines(text)))
 }
 
-/// Without what would steer a terminal.
+/// Without what would steer a terminal, and still indented.
 fn clean_lines(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(clean).collect();
-    lines.join("\n")
+    let line = |line: &str| {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        format!("{:indent$}{}", "", clean(line))
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 async fn on_coordinator(
@@ -197,6 +200,16 @@ fn sum_up(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_transcript_steers_no_terminal_and_stays_indented() {
+        let told = clean_lines("s/0  a  → GET /\n    x: \u{1b}[2Jy\n    {}");
+        assert!(!told.contains('\u{1b}'), "{told}");
+        assert!(
+            told.contains("\n    x: ") && told.ends_with("\n    {}"),
+            "{told}"
+        );
+    }
 
     #[test]
     fn a_run_without_a_report_still_has_its_verdict() {

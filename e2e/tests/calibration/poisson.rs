@@ -1,9 +1,9 @@
 //! Poisson arrivals are as random as they should be: as planned, and as a server sees them.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use testmesh_e2e::{
     Cli, Expected,
-    calibration::{Answers, exponential, goodness_of_fit, serial_correlation},
+    calibration::{Answers, exponential, goodness_of_fit, quantile, serial_correlation},
 };
 
 use crate::{plan, rate::schedule};
@@ -58,9 +58,26 @@ async fn alone_a_server_sees_them_as_they_were_planned() -> Result<()> {
     };
     let run = args(Cli::run(&plan("poisson.yaml")).var("server", &server.url()));
     Expected::passed().check(&run.finish().await?);
-    let came: Vec<_> = server.log("/chance").iter().map(|one| one.came).collect();
+    let log = server.log("/chance");
+    let came: Vec<_> = log.iter().map(|one| one.came).collect();
     let planned = ["--seed", "5", "--var", "rate=40", "--var", "for=10s"];
-    assert_eq!(came.len(), schedule("poisson.yaml", &planned).await?.len());
+    let planned = schedule("poisson.yaml", &planned).await?;
+    assert_eq!(came.len(), planned.len());
+    // Each by its number, against its own planned time; when the first was due the server does not know, but half of them
+    // are as late as each other.
+    let mut late = Vec::new();
+    for one in &log {
+        let index = one.path.rsplit('/').next().context("a path has parts")?;
+        let at = planned.get(index.parse::<usize>()?);
+        let since = one.came.saturating_duration_since(came[0]);
+        late.push(since.as_secs_f64() - at.context("it was planned")?);
+    }
+    late.sort_unstable_by(f64::total_cmp);
+    let spread = quantile(&late, 0.75) - quantile(&late, 0.25);
+    assert!(
+        spread < 0.01,
+        "half of them are within {spread} s of their planned times"
+    );
     let gaps: Vec<f64> = came
         .windows(2)
         .map(|pair| (pair[1] - pair[0]).as_secs_f64())
