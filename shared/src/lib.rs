@@ -8,6 +8,7 @@ pub mod digest;
 pub mod error;
 pub mod exit_code;
 pub mod feed;
+pub mod grpc_status;
 pub mod id;
 pub mod integrity;
 pub mod load;

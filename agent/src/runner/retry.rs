@@ -1,5 +1,6 @@
 //! Which failures are tried again.
 
+use testmesh_shared::grpc_status::name_of as grpc_name;
 use testmesh_shared::plan::{ErrorKind, Retry, RetryOn};
 
 use crate::driver::StageError;
@@ -34,30 +35,6 @@ pub(super) fn is_transport(kind: ErrorKind) -> bool {
         kind,
         ErrorKind::Refused | ErrorKind::Unavailable | ErrorKind::Reset | ErrorKind::Timeout
     )
-}
-
-/// The name of a gRPC status as plans write it. HTTP statuses are all greater.
-fn grpc_name(status: i64) -> Option<&'static str> {
-    const NAMES: [&str; 17] = [
-        "ok",
-        "cancelled",
-        "unknown",
-        "invalid_argument",
-        "deadline_exceeded",
-        "not_found",
-        "already_exists",
-        "permission_denied",
-        "resource_exhausted",
-        "failed_precondition",
-        "aborted",
-        "out_of_range",
-        "unimplemented",
-        "internal",
-        "unavailable",
-        "data_loss",
-        "unauthenticated",
-    ];
-    NAMES.get(usize::try_from(status).ok()?).copied()
 }
 
 #[cfg(test)]

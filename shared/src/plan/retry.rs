@@ -7,28 +7,9 @@ use super::item::Item;
 use super::model::{Retry, RetryOn};
 use super::nearest::nearest;
 use super::problem::ProblemCode;
+use crate::grpc_status::{NAMES, code_of};
 
 const BACKOFF: Duration = Duration::from_millis(250);
-
-/// Status names of gRPC, which `retry.on` takes beside error kinds.
-const STATUS_NAMES: [&str; 16] = [
-    "ok",
-    "cancelled",
-    "unknown",
-    "invalid_argument",
-    "deadline_exceeded",
-    "not_found",
-    "already_exists",
-    "permission_denied",
-    "resource_exhausted",
-    "failed_precondition",
-    "aborted",
-    "out_of_range",
-    "unimplemented",
-    "data_loss",
-    "unauthenticated",
-    "internal",
-];
 
 /// `retry` of a stage.
 pub(super) fn read(item: Item<'_>) -> Option<Retry> {
@@ -66,11 +47,11 @@ fn on(item: Item<'_>) -> Option<RetryOn> {
         return Some(RetryOn::Status(status));
     }
     let name = text.to_lowercase();
-    if STATUS_NAMES.contains(&name.as_str()) {
+    if code_of(&name).is_some() {
         return Some(RetryOn::StatusName(name));
     }
     let kinds = ErrorKind::ALL.iter().map(|kind| kind.as_str());
-    let hint = nearest(&name, kinds.clone().chain(STATUS_NAMES)).map_or_else(
+    let hint = nearest(&name, kinds.clone().chain(NAMES)).map_or_else(
         || format!("error kinds are {}", kinds.collect::<Vec<_>>().join(", ")),
         |near| format!("did you mean `{near}`?"),
     );

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, StatusCode};
 use percent_encoding::percent_decode;
+use testmesh_shared::grpc_status::name_of;
 use testmesh_shared::plan::ErrorKind;
 
 use crate::driver::contract::StageError;
@@ -18,53 +19,10 @@ pub(crate) struct Status {
     pub(crate) message: String,
 }
 
-/// Names of the codes 0 to 16, as plans write them.
-const NAMES: [&str; 17] = [
-    "ok",
-    "cancelled",
-    "unknown",
-    "invalid_argument",
-    "deadline_exceeded",
-    "not_found",
-    "already_exists",
-    "permission_denied",
-    "resource_exhausted",
-    "failed_precondition",
-    "aborted",
-    "out_of_range",
-    "unimplemented",
-    "internal",
-    "unavailable",
-    "data_loss",
-    "unauthenticated",
-];
-
 pub(crate) const OK: i32 = 0;
 const UNKNOWN: i32 = 2;
 const DEADLINE_EXCEEDED: i32 = 4;
 const UNAVAILABLE: i32 = 14;
-
-/// The code of that name.
-pub(crate) fn code_of(name: &str) -> Option<i32> {
-    NAMES
-        .iter()
-        .position(|known| *known == name)
-        .and_then(|code| i32::try_from(code).ok())
-}
-
-/// The name of that code, as plans write it.
-pub(crate) fn name_of(code: i32) -> &'static str {
-    let place = usize::try_from(code).ok();
-    place
-        .and_then(|place| NAMES.get(place))
-        .copied()
-        .unwrap_or("unknown")
-}
-
-/// Every name, for hints.
-pub(crate) fn names() -> &'static [&'static str] {
-    &NAMES
-}
 
 /// An answer that is not gRPC: what is known before it has a place.
 #[derive(Debug)]
@@ -132,11 +90,7 @@ impl Status {
 
     /// The name that plans use.
     pub(crate) fn name(&self) -> &'static str {
-        usize::try_from(self.code)
-            .ok()
-            .and_then(|code| NAMES.get(code))
-            .copied()
-            .unwrap_or("unknown")
+        name_of(self.code.into()).unwrap_or("unknown")
     }
 
     /// What the stage fails with, unless it is OK or the plan reads or accepts it.
@@ -161,6 +115,8 @@ impl Status {
 
 #[cfg(test)]
 mod tests {
+    use testmesh_shared::grpc_status::code_of;
+
     use super::*;
 
     #[test]

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use testmesh_shared::grpc_status;
 use testmesh_shared::plan::expr::{Expr, Scope, Template};
 use testmesh_shared::plan::{ErrorKind, Item, ProblemCode, nearest};
 use tokio::time::Instant;
 
-use super::{status, watching};
+use super::watching;
 use crate::driver::contract::StageError;
 use crate::driver::forms;
 use crate::driver::stream::Watch;
@@ -216,9 +217,9 @@ pub(super) fn read_end(item: Item<'_>) -> Option<Vec<EndRule>> {
 
 fn status_code(item: Item<'_>) -> Option<i32> {
     let text = item.text()?;
-    let code = status::code_of(&text);
+    let code = grpc_status::code_of(&text);
     if code.is_none() {
-        let known = status::names();
+        let known = grpc_status::NAMES;
         let hint = nearest(&text, known.iter().copied()).map_or_else(
             || format!("write one of {}", known.join(", ")),
             |near| format!("did you mean `{near}`?"),

@@ -87,11 +87,7 @@ impl<'a> Told<'a> {
         let how = match status {
             None => "enough".to_owned(),
             Some(status) if status.code == status::OK => "status OK".to_owned(),
-            Some(status) => format!(
-                "status {} ({})",
-                status::name_of(status.code),
-                status.message
-            ),
+            Some(status) => format!("status {} ({})", status.name(), status.message),
         };
         let what = format!(
             "{how} after {} messages, {} bytes",
