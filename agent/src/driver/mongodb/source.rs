@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use mongodb::Cursor;
 use mongodb::bson::raw::{RawBsonRef, RawDocument};
 use mongodb::bson::{Document, RawDocumentBuf, doc};
-use testmesh_shared::digest::RowDigest;
+use testmesh_shared::digest::{Digest, RowDigest};
 use testmesh_shared::integrity::Key;
 use testmesh_shared::plan::expr::{JsonTemplate, Scope};
 use testmesh_shared::plan::model::{Documents, Proof};
@@ -32,7 +32,7 @@ pub(crate) struct Query {
     sort: Document,
     key: FieldPath,
     proof: Proof,
-    /// All of the above: sessions with the same one read the same documents.
+    /// A digest of all the above: sessions with the same one read the same documents.
     id: String,
 }
 
@@ -68,10 +68,11 @@ impl Query {
             .transpose()?
             .unwrap_or_else(|| doc! { truth.key.to_string(): 1 });
         let id = format!(
-            "{}\0{uri}\0{collection}\0{filter}\0{sort}\0{}\0{:?}",
+            "{}\0{uri}\0{collection}\0{filter}\0{sort}\0{}\0{}\0{}",
             truth.target.name,
             truth.key,
-            field_of(&truth.proof).names
+            field_of(&truth.proof),
+            matches!(truth.proof, Proof::Payload(_))
         );
         Ok(Self {
             uri: uri.into_owned(),
@@ -81,7 +82,7 @@ impl Query {
             sort,
             key: truth.key.clone(),
             proof: truth.proof.clone(),
-            id: format!("{id}\0{}", matches!(truth.proof, Proof::Payload(_))),
+            id: Digest::of(id.as_bytes()).to_string(),
         })
     }
 

@@ -30,6 +30,8 @@ pub(in super::super) struct Join {
     /// The row that is to come next, if the stream leaves out none: its chunk, and its place there.
     next: (usize, usize),
     pending: VecDeque<(RowKey, RowDigest)>,
+    /// Rows that there was no room for: they came, and nobody knows which they were.
+    lost: u64,
     seen: Seen,
     complete: bool,
 }
@@ -56,6 +58,7 @@ impl Join {
             ended,
             next: (0, 0),
             pending: VecDeque::new(),
+            lost: 0,
             seen: Seen::default(),
             complete,
         }
@@ -74,6 +77,7 @@ impl Join {
         }
         if self.pending.len() >= limits::TRUTH_PENDING {
             counts.unverified += 1;
+            self.lost += 1;
             faults.unreadable("rows come faster than its documents are read");
             return;
         }
@@ -212,11 +216,13 @@ impl Join {
         counts: &mut RowCounts,
         faults: &mut Faults,
     ) {
-        self.advance(counts, faults);
         self.refresh();
-        if !self.pending.is_empty() {
-            counts.unverified += self.pending.len() as u64;
-            faults.unreadable("the stream was over before its documents had been read");
+        // Of rows that came out of order a later one may be known where an earlier one is not.
+        for (key, digest) in std::mem::take(&mut self.pending) {
+            if !self.judge(&key, digest, counts, faults) {
+                counts.unverified += 1;
+                faults.unreadable("the stream was over before its documents had been read");
+            }
         }
         let whole = self.complete && over.ending == Ending::Whole;
         let total = self.chunks.last().map_or(0, |chunk| chunk.end());
@@ -263,6 +269,7 @@ impl Join {
         if !over.by_number {
             missing = missing.saturating_sub(over.gaps);
         }
+        missing = missing.saturating_sub(self.lost);
         first
             .filter(|_| missing > 0)
             .map(|first| (missing, shown(first)))

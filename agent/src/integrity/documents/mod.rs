@@ -12,6 +12,8 @@
 )]
 
 mod join;
+#[cfg(test)]
+mod join_tests;
 mod listing;
 mod seen;
 mod truths;

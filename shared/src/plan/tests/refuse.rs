@@ -92,11 +92,6 @@ fn keys_unknown_missing_twice_and_not_yet() {
             ],
         ),
         (
-            "truth: { agree: { group: \"live/1-50/${i}\" } }",
-            "truth: { mongodb: {} }",
-            &["PLACEHOLDER"],
-        ),
-        (
             "  frames: {",
             "  store: { mongodb: x }\n  frames: {",
             &[
