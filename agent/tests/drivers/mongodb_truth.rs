@@ -337,7 +337,7 @@ async fn a_truth_that_is_slow_is_waited_for_and_not_for_ever() {
     let between = between(&uri).await;
     let bench = bench(
         &between.uri,
-        "timeout: 500ms",
+        "timeout: 500ms, connections: session",
         &documents(0..5),
         &rows(0..5),
         WELL,
@@ -361,6 +361,8 @@ async fn a_truth_that_is_slow_is_waited_for_and_not_for_ever() {
         ..verified(5)
     };
     assert_eq!(found(&bench).0, expect);
+    // The connection of this session is held for ever.
+    bench.next_session();
     bench.run("drop").await.expect("an answer");
 }
 
@@ -370,7 +372,7 @@ async fn a_stream_that_is_cut_before_its_truth_was_read_is_unverified() {
     let between = between(&uri).await;
     let bench = bench(
         &between.uri,
-        "",
+        "connections: session",
         &documents(0..5),
         &rows(0..5),
         &[Act::Hang],
@@ -391,5 +393,7 @@ async fn a_stream_that_is_cut_before_its_truth_was_read_is_unverified() {
         "{said}"
     );
     between.hold.send_replace(false);
+    // The connection of this session is held for ever.
+    bench.next_session();
     bench.run("drop").await.expect("an answer");
 }
