@@ -9,6 +9,6 @@ mod row;
 mod table;
 
 pub use form::{FORMS, Form};
-pub use pair::{check_healthy, check_pair};
+pub use pair::{check_healthy, check_pair, check_sign};
 pub use row::{Row, Sign};
 pub use table::ROWS;
