@@ -10,6 +10,8 @@ mod grpc;
 mod http;
 pub(crate) mod limits;
 pub mod message;
+#[cfg(feature = "mongodb")]
+pub(crate) mod mongodb;
 mod stream;
 pub mod table;
 pub mod transcript;

@@ -27,6 +27,7 @@ use super::worker::{WorkerRun, Workers};
 use crate::config::Config;
 use crate::driver::DRIVERS;
 use crate::integrity::MeshClock;
+use crate::integrity::Truths;
 use crate::limits;
 use crate::recorder::Catalog;
 use crate::reporter::Reporter;
@@ -195,6 +196,7 @@ fn read(prepare: &Prepare, content: &Content, config: &Config) -> Result<Ready, 
         site: config.site.clone(),
         secrets,
         transcript: config.transcript.clone(),
+        truths: Truths::default(),
     };
     Ok(Ready {
         facts: Arc::new(facts),

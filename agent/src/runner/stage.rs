@@ -213,6 +213,7 @@ impl Session<'_> {
                     session: self.index,
                     run_started: self.run_started,
                     clock: &self.run.clock,
+                    truths: &self.run.facts.truths,
                     during: during.as_ref().map(|during| during as &dyn During),
                     listener: teller.as_ref().map(|teller| teller as &dyn Listener),
                 };

@@ -5,6 +5,12 @@ mod grpc;
 mod harness;
 mod http;
 mod integrity;
+#[cfg(feature = "mongodb")]
+mod mongodb;
+#[cfg(feature = "mongodb")]
+mod mongodb_plan;
+#[cfg(feature = "mongodb")]
+mod mongodb_truth;
 mod plan;
 mod reflection;
 mod servers;

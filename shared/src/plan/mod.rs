@@ -41,9 +41,9 @@ pub use error_kind::ErrorKind;
 pub use form::{DriverForm, DriverStage};
 pub use item::{EntryItem, Item};
 pub use model::{
-    Action, Agg, Begin, FieldPath, Integrity, Matcher, OnAgentLoss, OnFailure, Op, Operand, Phase,
-    Plan, PlanFile, Pool, Reading, Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target,
-    Threshold, TimeUnit, Times, TraceRules, Truth, TruthOf, Until, Validity,
+    Action, Agg, Begin, Documents, FieldPath, Integrity, Matcher, OnAgentLoss, OnFailure, Op,
+    Operand, Phase, Plan, PlanFile, Pool, Proof, Reading, Repeat, Retry, RetryOn, Scenario, SentAt,
+    Stage, Target, Threshold, TimeUnit, Times, TraceRules, Truth, TruthOf, Until, Validity,
 };
 pub use narrow::{Narrowing, NoScenario};
 pub use nearest::nearest;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::form::{DriverForm, NOT_YET};
+use super::form::{DriverForm, lacking};
 use super::keys::{Form, Group, Key, Keys, Need, State};
 use super::problem::ProblemCode;
 use super::table::{PLAN, STAGE};
@@ -70,6 +70,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("examples/feed.yaml"),
     ),
     (
+        "Documents: they are written, counted, changed and removed; dates are milliseconds since the Unix epoch, and object ids are text.",
+        include_str!("examples/mongodb.yaml"),
+    ),
+    (
         "Thresholds: shares, rates, a phase against another, and one that ends the run.",
         include_str!("examples/thresholds.yaml"),
     ),
@@ -108,7 +112,7 @@ pub fn reference(forms: &[&'static DriverForm]) -> String {
         }
     }
     out.push_str("\n## Drivers\n");
-    for form in forms.iter().copied().chain(&NOT_YET) {
+    for form in forms.iter().copied().chain(lacking(forms)) {
         let state = if form.state == State::NotYet {
             " (*not yet*)"
         } else {
