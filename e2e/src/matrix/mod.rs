@@ -1,14 +1,16 @@
 //! The matrix *behavior × plan*: which plan must catch which misbehavior of the testbed, and by what it must show.
 //!
 //! [`ROWS`] is the one table: a behavior has a row, a plan that a row does not name must pass. [`FORMS`] has each shipped
-//! plan in the short form that a test can afford.
+//! plan in the short form that a test can afford. [`INFRASTRUCTURE`] has the behaviors that need MongoDB or RabbitMQ.
 
 mod form;
+mod infrastructure;
 mod pair;
 mod row;
 mod table;
 
 pub use form::{FORMS, Form};
+pub use infrastructure::INFRASTRUCTURE;
 pub use pair::{check_healthy, check_pair};
 pub use row::{Row, Sign};
 pub use table::ROWS;

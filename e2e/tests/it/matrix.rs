@@ -9,8 +9,8 @@ use std::env;
 
 use anyhow::Result;
 use testmesh_e2e::Expected;
-use testmesh_e2e::matrix::{FORMS, Form, ROWS, Row, check_healthy, check_pair};
-use testmesh_testbed::TABLE;
+use testmesh_e2e::matrix::{FORMS, Form, INFRASTRUCTURE, ROWS, Row, check_healthy, check_pair};
+use testmesh_testbed::{Entry, Needs, TABLE};
 
 /// At most so many pairs in CI: some minutes on two cores.
 const PAIRS_IN_CI: usize = 80;
@@ -102,6 +102,7 @@ matrix! {
 
 fn row(behavior: &str) -> &'static Row {
     ROWS.iter()
+        .chain(INFRASTRUCTURE)
         .find(|row| row.name() == behavior)
         .unwrap_or_else(|| panic!("`{behavior}` has no row in e2e/src/matrix/table.rs"))
 }
@@ -122,13 +123,23 @@ async fn is_caught(behavior: &str) -> Result<()> {
 
 #[test]
 fn every_behavior_of_the_testbed_has_a_row_and_a_test() {
-    let known: Vec<_> = TABLE.iter().map(|entry| entry.name).collect();
+    let named = |is_wanted: fn(&Entry) -> bool| {
+        let wanted = TABLE.iter().filter(|entry| is_wanted(entry));
+        wanted.map(|entry| entry.name).collect::<Vec<_>>()
+    };
+    let known = named(|entry| entry.needs == Needs::Nothing);
     let rows: Vec<_> = ROWS.iter().map(Row::name).collect();
     assert_eq!(
         rows, known,
         "e2e/src/matrix/table.rs, against the testbed's"
     );
     assert_eq!(BEHAVIORS, known, "the tests, against the testbed's table");
+    let others = named(|entry| entry.needs != Needs::Nothing);
+    let rows: Vec<_> = INFRASTRUCTURE.iter().map(Row::name).collect();
+    assert_eq!(
+        rows, others,
+        "e2e/src/matrix/infrastructure.rs, against the testbed's"
+    );
 }
 
 #[test]
