@@ -1,7 +1,7 @@
 //! The matrix *behavior × plan*: which plan must catch which misbehavior of the testbed, and by what it must show.
 //!
 //! [`ROWS`] is the one table: a behavior has a row, a plan that a row does not name must pass. [`FORMS`] has each shipped
-//! plan in the short form that a test can afford.
+//! plan in the short form that a test can afford. Plans that need more than a testbed are in [`crate::real`].
 
 mod form;
 mod pair;

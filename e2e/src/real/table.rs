@@ -1,5 +1,7 @@
 //! Which plan on real parts catches which behavior of the testbed, and by what; and pairs that must pass all the same.
 
+use testmesh_testbed::Behavior;
+
 use crate::matrix::Sign;
 
 /// A behavior, a plan, and the sign that it must give; none: it must pass.
@@ -11,6 +13,22 @@ pub struct Pair {
     pub plan: &'static str,
     /// By what the plan shows that it saw it.
     pub sign: Option<Sign>,
+}
+
+impl Pair {
+    /// The behavior's name, without its strength.
+    ///
+    /// # Panics
+    ///
+    /// If the testbed does not know it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        let behavior: Behavior = self
+            .behavior
+            .parse()
+            .expect("the table names behaviors of the testbed");
+        behavior.entry().name
+    }
 }
 
 const FAILED: Sign = Sign::Broken(&["count(sessions_failed)"]);
