@@ -1,6 +1,8 @@
 //! Drivers: what stages do. One file or folder per protocol holds its keys in the plan, its reading and its execution;
 //! `table` lists them. What a driver is, and may ask of its session, is [`contract`].
 
+#[cfg(feature = "amqp")]
+mod amqp;
 mod connect;
 pub mod connections;
 pub mod contract;

@@ -493,6 +493,7 @@ fn results(
         headers: shown(&reply.headers),
         body: Body::None,
         stream: Some(stream),
+        docs: None,
         failure: None,
     }
 }
