@@ -85,6 +85,33 @@ pub(crate) const AMQP_PAGES: u32 = 20;
 #[cfg(feature = "amqp")]
 pub(crate) const AMQP_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
+/// Objects of Kubernetes in one answer, which is then asked on…
+#[cfg(feature = "kubernetes")]
+pub(crate) const KUBERNETES_PAGE: usize = 500;
+
+/// … and in all: a stage that looks at more looks at the wrong ones.
+#[cfg(feature = "kubernetes")]
+pub(crate) const KUBERNETES_OBJECTS: usize = 5_000;
+
+/// Bytes of one answer, unless the target says otherwise: a page of large objects has some megabytes.
+#[cfg(feature = "kubernetes")]
+pub(crate) const KUBERNETES_BODY: usize = 16 * 1024 * 1024;
+
+/// A watch is ended by the server after so many seconds, and asked for again; what Kubernetes' own clients do.
+#[cfg(feature = "kubernetes")]
+pub(crate) const KUBERNETES_WATCH: u32 = 290;
+
+/// From the start of one watch to that of the next, at least: a server that closes each at once is not to be flooded.
+#[cfg(feature = "kubernetes")]
+pub(crate) const KUBERNETES_WATCH_AGAIN: Duration = Duration::from_millis(250);
+
+/// Pods whose logs one stage reads, and lines of each unless it says otherwise.
+#[cfg(feature = "kubernetes")]
+pub(crate) const KUBERNETES_LOGS: usize = 100;
+/// See [`KUBERNETES_LOGS`].
+#[cfg(feature = "kubernetes")]
+pub(crate) const KUBERNETES_LINES: i64 = 1_000;
+
 /// A driver that has something to say about a time-out ends its try so long before the session cuts it.
 #[cfg(any(feature = "amqp", feature = "kubernetes"))]
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(10);

@@ -10,12 +10,16 @@ mod during;
 mod forms;
 mod grpc;
 mod http;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 pub(crate) mod limits;
 pub mod message;
 mod stream;
 pub mod table;
 pub mod transcript;
 pub(crate) mod transport;
+#[cfg(any(feature = "amqp", feature = "kubernetes"))]
+mod tries;
 mod wait;
 
 pub use connections::Connections;

@@ -13,4 +13,6 @@ pub static DRIVERS: &[&DriverForm] = &[
     &wait::FORM,
     #[cfg(feature = "amqp")]
     &super::amqp::FORM,
+    #[cfg(feature = "kubernetes")]
+    &super::kubernetes::FORM,
 ];

@@ -15,12 +15,13 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{AsyncTcpStream, ConnectionProperties};
 use tokio::time::{Instant, timeout};
 
-use super::failure::{Failure, failure};
+use super::failure::failure;
 use super::kit::{Cutter, Kit, Line};
 use crate::driver::connections::Reusable;
 use crate::driver::contract::StageError;
 use crate::driver::limits;
 use crate::driver::transport::{Address, Gate, dial};
+use crate::driver::tries::Failure;
 
 /// An open connection. Dropping it closes it: politely if the broker answers, and at the latest after two seconds.
 pub(super) struct Connection {
@@ -144,7 +145,10 @@ impl Drop for Connection {
         if tokio::runtime::Handle::try_current().is_ok() {
             // It ends with the connection, and by itself: nothing has to wait for it.
             TokioExecutor::new().execute(async move {
-                if timeout(limits::AMQP_GOODBYE, cutter.closed()).await.is_err() {
+                if timeout(limits::AMQP_GOODBYE, cutter.closed())
+                    .await
+                    .is_err()
+                {
                     tracing::debug!("an AMQP connection was cut: its broker did not say goodbye");
                 }
             });

@@ -14,12 +14,12 @@ use testmesh_shared::plan::ErrorKind;
 use testmesh_shared::plan::expr::{EvalError, Expr, Scope, Value};
 
 use super::declare::own_queue;
-use super::failure::Failure;
 use super::form::{Ack, Consume, Source};
 use super::message::{doc, headers, headers_value, short};
 use super::run::{Line, Trial, evidence};
 use crate::driver::contract::{Body, Evidence, Results, StageError};
 use crate::driver::limits;
+use crate::driver::tries::Failure;
 
 /// Messages that did not match and are told all the same; the rest is counted.
 const TOLD: u64 = 3;
@@ -106,7 +106,9 @@ async fn next(
 ) -> Result<Delivery, Failure> {
     match consumer.next().await {
         Some(Ok(delivery)) => Ok(delivery),
-        Some(Err(error)) => Err(line.failed(&format!("consuming from queue `{queue}`"))(error)),
+        Some(Err(error)) => Err(line.failed(&format!("consuming from queue `{queue}`"))(
+            error,
+        )),
         None => {
             let at = line.connection.at();
             let message = format!(

@@ -10,11 +10,11 @@ use lapin::{ExchangeKind, Queue};
 use testmesh_shared::plan::expr::Template;
 use tokio::time::Instant;
 
-use super::failure::Failure;
 use super::form::Bind;
 use super::message::short;
 use super::run::{Line, Trial, answer};
 use crate::driver::contract::Results;
+use crate::driver::tries::Failure;
 
 /// Asks for a queue, which stays as it is.
 pub(super) async fn queue(trial: &Trial<'_>, name: &Template) -> Result<Results, Failure> {
@@ -127,9 +127,9 @@ async fn bound(
         let doing = format!("binding queue `{queue}` to exchange `{exchange}` with key `{key}`");
         begin(trial, line, &doing, "the broker to bind the queue");
         let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
-        let asked = line
-            .channel
-            .queue_bind(queue.clone(), exchange.clone(), key, options, arguments);
+        let asked =
+            line.channel
+                .queue_bind(queue.clone(), exchange.clone(), key, options, arguments);
         asked.await.map_err(line.failed(&doing))?;
     }
     Ok(())

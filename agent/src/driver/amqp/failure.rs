@@ -4,61 +4,25 @@ use lapin::protocol::{AMQPError, AMQPErrorKind};
 use lapin::{Error, ErrorKind as Lapin};
 use testmesh_shared::plan::ErrorKind;
 
-use crate::driver::contract::{Results, StageError};
-
-/// How something that was asked of a broker did not come about.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The broker refused it, and closed the channel: an answer, which expressions may read.
-    Refused(StageError),
-    /// There was no answer.
-    Failed(StageError),
-}
-
-impl Failure {
-    /// Whichever it is.
-    pub(super) fn into_error(self) -> StageError {
-        match self {
-            Self::Refused(error) | Self::Failed(error) => error,
-        }
-    }
-
-    /// A refusal as the results of a stage.
-    pub(super) fn into_results(self) -> Result<Results, StageError> {
-        match self {
-            Self::Refused(error) => Ok(Results {
-                status: error.status,
-                failure: Some(error),
-                ..Results::default()
-            }),
-            Self::Failed(error) => Err(error),
-        }
-    }
-}
-
-impl From<StageError> for Failure {
-    fn from(error: StageError) -> Self {
-        Self::Failed(error)
-    }
-}
+use crate::driver::contract::StageError;
+use crate::driver::tries::Failure;
 
 /// The broker closes connections with this code when it stops, or when an operator tells it to.
 const CONNECTION_FORCED: u16 = 320;
 
 /// Tells what went wrong while `doing`.
 pub(super) fn failure(doing: &str, error: &Error) -> Failure {
-    let failed = |kind, reason: &str| {
-        Failure::Failed(StageError::new(kind, format!("{doing}: {reason}")))
-    };
+    let failed =
+        |kind, reason: &str| Failure::Failed(StageError::new(kind, format!("{doing}: {reason}")));
     let with_code = |kind, code, reason: &str| {
         Failure::Failed(StageError::new(kind, format!("{doing}: {reason}")).with_code(code))
     };
     match error.kind() {
         Lapin::IOError(io) => Failure::Failed(StageError::io(doing, io)),
         Lapin::ProtocolError(said) => refusal(doing, said),
-        Lapin::InvalidConnectionState(_) | Lapin::InvalidChannelState(..) | Lapin::InvalidChannel(_) => {
-            failed(ErrorKind::Reset, "the connection is gone")
-        }
+        Lapin::InvalidConnectionState(_)
+        | Lapin::InvalidChannelState(..)
+        | Lapin::InvalidChannel(_) => failed(ErrorKind::Reset, "the connection is gone"),
         Lapin::MissingHeartbeatError => {
             let reason = "the broker has been silent for two heartbeats";
             with_code(ErrorKind::Reset, "no_heartbeat", reason)

@@ -92,7 +92,10 @@ fn broker(text: &str) -> Result<AMQPUri, String> {
     let mut uri: AMQPUri = text.parse()?;
     let after_host = text.split_once("://").map_or("", |(_, rest)| rest);
     let path = after_host.split(['?', '#']).next().unwrap_or_default();
-    if path.split_once('/').is_none_or(|(_, vhost)| vhost.is_empty()) {
+    if path
+        .split_once('/')
+        .is_none_or(|(_, vhost)| vhost.is_empty())
+    {
         uri.vhost = "/".to_owned();
     }
     uri.query.heartbeat.get_or_insert(limits::AMQP_HEARTBEAT);

@@ -153,7 +153,11 @@ static PROPERTIES: Keys = Keys {
             Form::Template,
             "What the content is, instead of what its key says.",
         ),
-        Key::new("correlation_id", Form::Template, "What it answers, or is answered by."),
+        Key::new(
+            "correlation_id",
+            Form::Template,
+            "What it answers, or is answered by.",
+        ),
         Key::new("reply_to", Form::Template, "Where answers go."),
         Key::new("message_id", Form::Template, "Its name."),
         Key::new("type", Form::Template, "Its kind."),

@@ -8,13 +8,13 @@ use testmesh_shared::plan::expr::{Template, Value};
 use tokio::time::Instant;
 use url::Url;
 
-use super::failure::Failure;
 use super::form::Target;
 use super::run::Trial;
 use crate::driver::connections::Reusable;
 use crate::driver::contract::{Body, Results, StageError};
 use crate::driver::http;
 use crate::driver::limits;
+use crate::driver::tries::Failure;
 
 /// Connections to one management API; reqwest pools them.
 struct Api(reqwest::Client);
@@ -56,7 +56,10 @@ pub(super) async fn queues(trial: &Trial<'_>, pattern: &Template) -> Result<Resu
         }
     }
     let most = limits::AMQP_PAGE * usize::try_from(limits::AMQP_PAGES).unwrap_or(usize::MAX);
-    let message = format!("{}: there are more than {most} queues like that", asking.doing);
+    let message = format!(
+        "{}: there are more than {most} queues like that",
+        asking.doing
+    );
     Err(StageError::new(ErrorKind::Protocol, message)
         .with_code("too_large")
         .into())
@@ -211,7 +214,10 @@ async fn read(mut answer: reqwest::Response, doing: &str) -> Result<BytesMut, St
         .map_err(|error| http::failure(doing, &error))?
     {
         if body.len() + chunk.len() > limits::AMQP_PAGE_BYTES {
-            let message = format!("{doing}: the answer is larger than {}", limits::AMQP_PAGE_BYTES);
+            let message = format!(
+                "{doing}: the answer is larger than {}",
+                limits::AMQP_PAGE_BYTES
+            );
             return Err(StageError::new(ErrorKind::Protocol, message).with_code("too_large"));
         }
         body.extend_from_slice(&chunk);

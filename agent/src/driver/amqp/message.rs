@@ -129,7 +129,10 @@ pub(super) fn headers_value(properties: &BasicProperties) -> Value {
 pub(super) fn doc(delivery: &Delivery) -> Value {
     let text = |text: &ShortString| Value::from(text.as_str());
     let mut entries = vec![
-        ("text", Value::from(String::from_utf8_lossy(&delivery.data).into_owned())),
+        (
+            "text",
+            Value::from(String::from_utf8_lossy(&delivery.data).into_owned()),
+        ),
         ("headers", headers_value(&delivery.properties)),
         ("exchange", text(&delivery.exchange)),
         ("key", text(&delivery.routing_key)),

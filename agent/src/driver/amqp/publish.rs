@@ -8,11 +8,11 @@ use testmesh_shared::plan::ErrorKind;
 use testmesh_shared::plan::expr::{Scope, Template};
 use tokio::time::Instant;
 
-use super::failure::Failure;
 use super::form::{Content, Properties, Publish};
 use super::message::{header, headers, short, short_or_empty};
 use super::run::{Trial, answer};
 use crate::driver::contract::{Results, StageError};
+use crate::driver::tries::Failure;
 
 /// The name under which the trace goes out, as in HTTP.
 const TRACEPARENT: &str = "traceparent";
@@ -58,9 +58,9 @@ pub(super) async fn publish(trial: &Trial<'_>, publish: &Publish) -> Result<Resu
         immediate: false,
     };
     trial.waits_for("the broker to take the message");
-    let sent = line
-        .channel
-        .basic_publish(exchange.clone(), key.clone(), options, &content, properties);
+    let sent =
+        line.channel
+            .basic_publish(exchange.clone(), key.clone(), options, &content, properties);
     let confirm = sent.await.map_err(&failed)?;
     trial.waits_for("the broker's confirmation");
     let confirmation = confirm.await.map_err(&failed)?;

@@ -2,21 +2,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
+use testmesh_shared::plan::ErrorKind;
 use testmesh_shared::plan::expr::Scope;
-use testmesh_shared::plan::{ErrorKind, Stage};
+
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::failure::{Failure, failure};
+use super::failure::failure;
 use super::form::{AmqpStage, Target, Work};
 use super::{consume, declare, management, publish};
 use crate::driver::contract::{Attempt, Driver, Evidence, Results, StageError};
 use crate::driver::limits;
 use crate::driver::transcript::Said;
+use crate::driver::tries::{Failure, Limit};
 
 impl Driver for AmqpStage {
     fn results(&self) -> &'static [&'static str] {
@@ -36,7 +37,7 @@ impl Driver for AmqpStage {
     ) -> LocalBoxFuture<'a, Result<Results, StageError>> {
         async move {
             let trial = Trial::new(self, attempt);
-            let Some(limit) = self.limit(attempt.stage) else {
+            let Some(limit) = Limit::of(attempt.stage, self.target().timeout) else {
                 return trial.run().await;
             };
             match timeout(limit.cut, trial.run()).await {
@@ -45,34 +46,6 @@ impl Driver for AmqpStage {
             }
         }
         .boxed_local()
-    }
-}
-
-/// What bounds a try.
-struct Limit {
-    cut: Duration,
-    /// As the plan says it.
-    shown: String,
-}
-
-impl AmqpStage {
-    /// The least of the time-outs that bound a try. The session's own would cut it without a word of what it waited for.
-    fn limit(&self, stage: &Stage) -> Option<Limit> {
-        let own = |limit: Duration, name: &str| Limit {
-            cut: limit.saturating_sub(limits::LAST_WORDS),
-            shown: format!("{limit:?} ({name})"),
-        };
-        let limits = [
-            stage.timeout.map(|limit| own(limit, "timeout")),
-            stage
-                .attempt_timeout
-                .map(|limit| own(limit, "attempt_timeout")),
-            self.target().timeout.map(|limit| Limit {
-                cut: limit,
-                shown: format!("{limit:?} (the target's timeout)"),
-            }),
-        ];
-        limits.into_iter().flatten().min_by_key(|limit| limit.cut)
     }
 }
 
