@@ -34,6 +34,7 @@ pub fn failure(input: &Input<'_>) -> Option<Reason> {
 pub fn reasons(input: &Input<'_>) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = failure(input).into_iter().collect();
     reasons.extend(lost_agents(input));
+    reasons.extend(faults_failed(input));
     reasons.extend(overran(input));
     reasons.extend(missing_measurements(input));
     reasons.extend(dropped(input));
@@ -116,6 +117,11 @@ fn overran(input: &Input<'_>) -> Option<Reason> {
             ),
         )
     })
+}
+
+fn faults_failed(input: &Input<'_>) -> Option<Reason> {
+    let failed = input.faults_failed;
+    (!failed.is_empty()).then(|| reason(ReasonCode::FaultFailed, failed.join("; ")))
 }
 
 fn missing_measurements(input: &Input<'_>) -> Option<Reason> {

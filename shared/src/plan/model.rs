@@ -543,7 +543,6 @@ pub enum FaultBegin {
 
 /// What a fault does.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum FaultAction {
     /// Something happens to the connections of a proxy.
     Proxy {
