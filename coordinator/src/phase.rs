@@ -483,7 +483,10 @@ mod tests {
         assert_eq!(class(&phases, 5), cut.and(recovery));
         assert_eq!(class(&phases, 1_000), recovery);
         phases.set_fault(0, [ms(3_000), ms(5_200), ms(6_100)]);
-        assert_eq!((class(&phases, 6), class(&phases, 7)), (recovery, Class::JUDGED));
+        assert_eq!(
+            (class(&phases, 6), class(&phases, 7)),
+            (recovery, Class::JUDGED)
+        );
         assert_ne!(of(&phases, "slow"), cut);
         let listed = phases.report(Duration::from_secs(6));
         let listed: Vec<_> = listed

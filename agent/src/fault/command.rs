@@ -29,7 +29,9 @@ pub(super) enum CommandError {
         output: String,
     },
     /// It did not end.
-    #[error("`{program}` did not end within {within:?}, and was ended with all that it had started")]
+    #[error(
+        "`{program}` did not end within {within:?}, and was ended with all that it had started"
+    )]
     Timeout {
         /// As the plan writes it.
         program: String,
@@ -149,7 +151,11 @@ mod tests {
     }
 
     async fn shell(script: &str, ms: u64) -> Result<String, CommandError> {
-        run(&words(&["/bin/sh", "-c", script]), Duration::from_millis(ms)).await
+        run(
+            &words(&["/bin/sh", "-c", script]),
+            Duration::from_millis(ms),
+        )
+        .await
     }
 
     #[tokio::test]
@@ -162,12 +168,17 @@ mod tests {
         );
         let error = run(&words(&["/no/such/program"]), Duration::from_secs(5)).await;
         let error = error.unwrap_err().to_string();
-        assert!(error.starts_with("`/no/such/program` cannot be run"), "{error}");
+        assert!(
+            error.starts_with("`/no/such/program` cannot be run"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
     async fn output_without_end_is_cut() {
-        let printed = shell("yes | head -c 1000000; echo last", 20_000).await.unwrap();
+        let printed = shell("yes | head -c 1000000; echo last", 20_000)
+            .await
+            .unwrap();
         assert!(printed.len() <= limits::COMMAND_OUTPUT && printed.ends_with("last"));
     }
 
@@ -178,7 +189,10 @@ mod tests {
         let script = format!("(sleep 1; touch {}) & sleep 30", mark.display());
         let began = Instant::now();
         let error = shell(&script, 200).await.unwrap_err();
-        assert!(error.to_string().contains("did not end within 200ms"), "{error}");
+        assert!(
+            error.to_string().contains("did not end within 200ms"),
+            "{error}"
+        );
         assert!(began.elapsed() < Duration::from_secs(5));
         sleep(Duration::from_millis(1_500)).await;
         assert!(!mark.exists(), "a child of the command outlived it");

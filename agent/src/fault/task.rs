@@ -148,7 +148,11 @@ impl FaultTask {
             match self.revert_once().await {
                 Err(error) if failures + 1 < TRIES => {
                     failures += 1;
-                    tracing::warn!(fault = self.fault().name, error, "not reverted, trying again");
+                    tracing::warn!(
+                        fault = self.fault().name,
+                        error,
+                        "not reverted, trying again"
+                    );
                     sleep(PAUSE).await;
                 }
                 result => break result,
@@ -176,9 +180,7 @@ impl FaultTask {
     async fn act(&self, part: FaultPart) -> Result<String, String> {
         match &self.fault().action {
             FaultAction::Proxy { .. } => Err("a proxy has no parts".into()),
-            FaultAction::Stage { revert, .. }
-                if part == FaultPart::Revert && revert.is_empty() =>
-            {
+            FaultAction::Stage { revert, .. } if part == FaultPart::Revert && revert.is_empty() => {
                 Ok(String::new())
             }
             FaultAction::Stage { .. } => self.run_stage(part).await.map(|()| String::new()),
@@ -220,7 +222,13 @@ impl FaultTask {
             detail,
             unasked,
         };
-        tracing::info!(fault = told.fault, ?state, detail = told.detail, unasked, "fault");
+        tracing::info!(
+            fault = told.fault,
+            ?state,
+            detail = told.detail,
+            unasked,
+            "fault"
+        );
         self.said = Some(told.clone());
         // A run that was released needs to know nothing more.
         let _ = self.told.send(told).await;

@@ -463,12 +463,7 @@ impl Working {
     }
 
     /// What it measures comes with the next cut.
-    fn run_fault(
-        &mut self,
-        fault: usize,
-        part: FaultPart,
-        done: mpsc::Sender<Result<(), String>>,
-    ) {
+    fn run_fault(&mut self, fault: usize, part: FaultPart, done: mpsc::Sender<Result<(), String>>) {
         let part = match part {
             FaultPart::Inject => Part::Fault(fault),
             FaultPart::Revert => Part::Revert(fault),

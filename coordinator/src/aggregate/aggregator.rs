@@ -480,7 +480,12 @@ impl Aggregator {
         };
         let (ns, buckets) = (one.max_ns().unwrap_or_default(), one.encode_buckets());
         if let Ok(delta) = TrendDelta::new(ns, ns, ns, &buckets) {
-            self.add(MetricId::FaultRecovery, &labels, second, &Change::Trend(delta));
+            self.add(
+                MetricId::FaultRecovery,
+                &labels,
+                second,
+                &Change::Trend(delta),
+            );
         }
     }
 

@@ -177,9 +177,7 @@ impl Link {
             Some(Incoming::StageFirstPassed(first)) => {
                 (first.run.clone(), AgentInput::StageFirstPassed(first))
             }
-            Some(Incoming::FaultState(state)) => {
-                (state.run.clone(), AgentInput::FaultState(state))
-            }
+            Some(Incoming::FaultState(state)) => (state.run.clone(), AgentInput::FaultState(state)),
             Some(Incoming::Drained(drained)) => (drained.run.clone(), AgentInput::Drained(drained)),
             Some(Incoming::TearDownDone(done)) => {
                 (done.run.clone(), AgentInput::TearDownDone(done))

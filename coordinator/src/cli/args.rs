@@ -117,6 +117,9 @@ pub struct Run {
     /// Prints requests and replies to stderr, without secrets, of a stream the first messages; with --once, in this process.
     #[arg(long, requires = "once")]
     pub verbose: bool,
+    /// Lets faults of the plan run commands, in this process; agents of a mesh have a flag of their own.
+    #[arg(long, conflicts_with = "coordinator")]
+    pub allow_commands: bool,
     /// Vars of the plan.
     #[command(flatten)]
     pub vars: Vars,

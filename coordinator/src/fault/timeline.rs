@@ -289,7 +289,9 @@ impl Timeline {
         let mut actions = Vec::new();
         match event {
             FaultEvent::Started { at } => self.started(at),
-            FaultEvent::StagePassed { scenario, stage } => self.stage_passed(now, &scenario, &stage),
+            FaultEvent::StagePassed { scenario, stage } => {
+                self.stage_passed(now, &scenario, &stage)
+            }
             FaultEvent::Told(heard) => self.told(now, heard, &mut actions),
             FaultEvent::Recovered {
                 fault,
@@ -363,7 +365,10 @@ impl Timeline {
             } if now >= *deadline => {
                 let agent = *agent;
                 let within = line.spec.inject_within;
-                self.fail(fault, format!("its agent did not say within {within:?} that it is there"));
+                self.fail(
+                    fault,
+                    format!("its agent did not say within {within:?} that it is there"),
+                );
                 self.revert(now, fault, agent, actions);
             }
             State::Active { agent, until, .. } if now >= *until => {
@@ -450,7 +455,11 @@ impl Timeline {
                 line.record.unasked = heard.unasked;
                 line.record.detail = heard.detail;
                 if sooner {
-                    self.fail(fault, "its agent ended it before it was time, with its lease or because it left".into());
+                    self.fail(
+                        fault,
+                        "its agent ended it before it was time, with its lease or because it left"
+                            .into(),
+                    );
                 }
                 self.over(now, fault, actions);
             }
@@ -539,7 +548,12 @@ impl Timeline {
             match line.state {
                 State::Waiting(due) => {
                     let why = match (&line.spec.begin, due) {
-                        (Begin::After { scenario, stage, .. }, None) => format!(
+                        (
+                            Begin::After {
+                                scenario, stage, ..
+                            },
+                            None,
+                        ) => format!(
                             "no session of `{scenario}` passed the stage `{stage}` that it waits for"
                         ),
                         _ => "the run was over before it began".to_owned(),

@@ -2,7 +2,9 @@
 use super::driver::{Driver, bounded};
 use super::event::{AgentIndex, Ending, Event};
 use super::roster::Roster;
-use crate::fault::{self, FaultAction, FaultEvent, FaultIndex, Heard, Outcome, Record, Timeline, Word};
+use crate::fault::{
+    self, FaultAction, FaultEvent, FaultIndex, Heard, Outcome, Record, Timeline, Word,
+};
 use crate::limits;
 use crate::report::model::{self, Evidence, Severity};
 use crate::store::StoredRevert;
@@ -229,9 +231,8 @@ impl Driver {
         match &record.outcome {
             Outcome::NotReverted(why) => {
                 let by_hand = &spec.by_hand;
-                let message = format!(
-                    "fault `{name}` may still be there: {why}; to put it right, {by_hand}"
-                );
+                let message =
+                    format!("fault `{name}` may still be there: {why}; to put it right, {by_hand}");
                 self.note_fault(Severity::Error, "fault_not_reverted", message);
                 return;
             }

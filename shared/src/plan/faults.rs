@@ -33,7 +33,11 @@ pub(super) static FAULT: Keys = Keys {
     doc: "Something that is broken on purpose for a time, and then put right again. The time that it lasts is the phase `NAME`; from its end until the first session that started after it has passed is the phase `NAME.recovery` and the trend `fault_recovery`. It is put right at the latest when no session starts any more. One that cannot be injected makes the run inconclusive. With `--once` faults are left out.",
     groups: &[Group::ExactlyOne(&["at", "after"])],
     keys: &[
-        Key::new("at", Form::Duration, "When it begins, since the run's start."),
+        Key::new(
+            "at",
+            Form::Duration,
+            "When it begins, since the run's start.",
+        ),
         Key::new(
             "after",
             Form::Object(&AFTER),
@@ -75,7 +79,11 @@ static DO: Keys = Keys {
         "kubernetes",
     ])],
     keys: &[
-        Key::new("proxy", Form::Object(&EFFECT), "Does something to the connections of a proxy."),
+        Key::new(
+            "proxy",
+            Form::Object(&EFFECT),
+            "Does something to the connections of a proxy.",
+        ),
         Key::new(
             "stage",
             Form::Stage,
@@ -225,7 +233,10 @@ fn check_name(entry: EntryItem<'_>, around: &Around<'_>, taken: &[String]) {
         entry.value.problem_at(
             entry.key_span,
             ProblemCode::DuplicateName,
-            format!("the fault `{}` makes the phase `{name}`, and there is another one", entry.key),
+            format!(
+                "the fault `{}` makes the phase `{name}`, and there is another one",
+                entry.key
+            ),
             "choose another name",
         );
     }
@@ -239,10 +250,7 @@ fn fault<'r>(
     let item = entry.value;
     let begin = match item.key("after") {
         Some(after) => self::after(after, around),
-        None => item
-            .key("at")
-            .and_then(Item::duration)
-            .map(FaultBegin::At),
+        None => item.key("at").and_then(Item::duration).map(FaultBegin::At),
     };
     if let (Some(FaultBegin::At(at)), Some(key)) = (&begin, item.key("at")) {
         check_end(key, *at, around);
@@ -352,9 +360,7 @@ fn after(item: Item<'_>, around: &Around<'_>) -> Option<FaultBegin> {
 
 fn collect_names(stage: &Stage, into: &mut Vec<String>) {
     into.push(stage.name.clone());
-    stage
-        .inner()
-        .for_each(|stage| collect_names(stage, into));
+    stage.inner().for_each(|stage| collect_names(stage, into));
 }
 
 fn action<'r>(
@@ -411,13 +417,21 @@ fn one_stage<'r>(item: Item<'r>, stages: &mut StageList<'r, '_>) -> Option<Stage
     }
     if item.has("use") {
         let hint = "write the stage here";
-        item.problem(ProblemCode::Conflict, "a fault is one stage, no block", hint);
+        item.problem(
+            ProblemCode::Conflict,
+            "a fault is one stage, no block",
+            hint,
+        );
         return None;
     }
     let stage = stages.read(item).into_iter().next()?;
     if let Some(save) = item.key("save") {
         let hint = "remove it: the agent that reverts the fault may be another one";
-        save.problem(ProblemCode::Conflict, "a stage of a fault saves nothing", hint);
+        save.problem(
+            ProblemCode::Conflict,
+            "a stage of a fault saves nothing",
+            hint,
+        );
     }
     Some(stage)
 }
@@ -436,7 +450,10 @@ fn words(item: Item<'_>) -> Option<Vec<String>> {
     if words.len() > MAX_WORDS || words.first().is_none_or(String::is_empty) {
         item.problem(
             ProblemCode::BadValue,
-            format!("a command is a program and at most {} arguments", MAX_WORDS - 1),
+            format!(
+                "a command is a program and at most {} arguments",
+                MAX_WORDS - 1
+            ),
             "write it like `[systemctl, stop, mongod]`",
         );
         return None;
@@ -471,10 +488,8 @@ fn effect(item: Item<'_>, around: &Around<'_>) -> Option<FaultAction> {
         );
     }
     let effect = read_effect(item)?;
-    (there && around.proxies.iter().any(|one| one.name == proxy)).then_some(FaultAction::Proxy {
-        proxy,
-        effect,
-    })
+    (there && around.proxies.iter().any(|one| one.name == proxy))
+        .then_some(FaultAction::Proxy { proxy, effect })
 }
 
 fn read_effect(item: Item<'_>) -> Option<ProxyEffect> {

@@ -97,8 +97,9 @@ impl Plan {
             let mut needs = waits.into_iter().chain(&fault.recovery);
             needs.all(|needed| needed == scenario)
         };
-        let (kept, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.faults).into_iter().partition(stays);
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.faults)
+            .into_iter()
+            .partition(stays);
         self.faults = kept;
         gone.into_iter().map(|fault| fault.name).collect()
     }

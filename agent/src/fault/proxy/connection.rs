@@ -85,8 +85,16 @@ pub(super) async fn serve(
         let counters = &shared.counters;
         let both = async {
             tokio::try_join!(
-                pump(client_read, server_write, way(&shared.up, &counters.bytes_up, "up")),
-                pump(server_read, client_write, way(&shared.down, &counters.bytes_down, "down")),
+                pump(
+                    client_read,
+                    server_write,
+                    way(&shared.up, &counters.bytes_up, "up")
+                ),
+                pump(
+                    server_read,
+                    client_write,
+                    way(&shared.down, &counters.bytes_down, "down")
+                ),
             )
         };
         tokio::select! {

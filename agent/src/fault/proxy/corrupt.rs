@@ -88,9 +88,7 @@ mod tests {
         let mut data = vec![0; bytes];
         let mut corrupter = Corrupter::new(seed);
         let pieces = data.chunks_mut(piece);
-        let turned = pieces
-            .map(|piece| corrupter.pass(piece, probability))
-            .sum();
+        let turned = pieces.map(|piece| corrupter.pass(piece, probability)).sum();
         (data, turned)
     }
 

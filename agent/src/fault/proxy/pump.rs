@@ -40,11 +40,7 @@ struct Chunk<'c> {
 /// # Cancel safety
 ///
 /// Dropping it loses what is under way.
-pub(super) async fn pump(
-    from: ReadHalf<'_>,
-    to: WriteHalf<'_>,
-    way: Way<'_>,
-) -> io::Result<()> {
+pub(super) async fn pump(from: ReadHalf<'_>, to: WriteHalf<'_>, way: Way<'_>) -> io::Result<()> {
     let (chunks, arriving) = mpsc::channel(limits::PROXY_CHUNKS);
     let effects = way.effects.clone();
     tokio::try_join!(
