@@ -224,6 +224,10 @@ fn of_the_end(code: ReasonCode) -> Option<Pair> {
             provokes: |case| case.missing.push(("a".into(), 2)),
             spares: |case| case.missing.push(("a".into(), 0)),
         },
+        ReasonCode::FaultFailed => Pair {
+            provokes: |case| case.faults_failed.push("fault `x`: nobody".into()),
+            spares: |_| {},
+        },
         ReasonCode::RunOverran => Pair {
             provokes: |case| case.ending.overran.push(0),
             spares: |_| {},

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::faults::recovery_phase;
-use super::model::{Action, Begin, Fault, FaultBegin, Plan, Reading, Stage, Threshold};
+use super::model::{Action, Begin, Fault, FaultAction, FaultBegin, Plan, Reading, Stage, Threshold};
 use super::nearest::nearest;
 use super::threshold;
 use crate::load::table::once;
@@ -153,6 +153,12 @@ impl<'p> Measured<'p> {
         }
         measured.add("setup", &[], &plan.setup);
         measured.add("teardown", &[], &plan.teardown);
+        for fault in &plan.faults {
+            if let FaultAction::Stage { inject, revert } = &fault.action {
+                measured.add("faults", &[], inject);
+                measured.add("faults", &[], revert);
+            }
+        }
         measured
     }
 
