@@ -127,6 +127,8 @@ impl Told {
 /// The faults of one run. Dropping it puts right what is held, and then ends the proxies.
 #[derive(Debug)]
 pub struct Faults {
+    /// They stay as long as the run, also if no fault acts on them.
+    _proxies: Vec<ProxyHandle>,
     orders: HashMap<String, mpsc::Sender<Do>>,
 }
 
@@ -134,6 +136,7 @@ impl Faults {
     /// One task for each fault of the plan. What they say comes out of the channel.
     pub fn start(plan: &Arc<Plan>, means: Means, tasks: &Tasks) -> (Self, mpsc::Receiver<Told>) {
         let (told, says) = mpsc::channel(plan.faults.len().max(1) * 4);
+        let proxies = means.proxies.values().cloned().collect();
         let means = Arc::new(means);
         let mut orders = HashMap::new();
         for (place, fault) in plan.faults.iter().enumerate() {
@@ -148,7 +151,11 @@ impl Faults {
             tasks.spawn("fault", task.run());
             orders.insert(fault.name.clone(), sender);
         }
-        (Self { orders }, says)
+        let faults = Self {
+            _proxies: proxies,
+            orders,
+        };
+        (faults, says)
     }
 
     /// Passes on what the coordinator wants. An order that has no room is repeated by it, or made good by the lease.

@@ -55,7 +55,7 @@ pub enum Command {
     /// Shows, follows and stops runs, and fetches their reports.
     #[command(subcommand)]
     Runs(Runs),
-    /// Reverts what faults left behind (not yet).
+    /// Says what faults left behind, and how to put it right.
     #[command(subcommand)]
     Faults(Faults),
     /// Puts a mesh onto Kubernetes (not yet).
@@ -291,11 +291,14 @@ pub enum Runs {
 /// `testmesh faults …`.
 #[derive(Debug, Subcommand)]
 pub enum Faults {
-    /// Reverts every fault that a run left behind (not yet).
+    /// Names every fault that a run could not revert, and how to do it by hand. Exits with 1 if there is one.
     Revert {
-        /// The run's id.
+        /// The run's id, or `latest`.
         #[arg(value_name = "RUN")]
         run: String,
+        /// The mesh.
+        #[command(flatten)]
+        mesh: Mesh,
     },
 }
 

@@ -8,6 +8,7 @@ use crate::fault::{
 use crate::limits;
 use crate::report::model::{self, Evidence, Severity};
 use crate::store::StoredRevert;
+use crate::verdict::FailedFault;
 use std::collections::VecDeque;
 use std::time::Duration;
 use testmesh_proto::v1::fault::Order;
@@ -122,7 +123,10 @@ impl Driver {
     }
 
     /// The run is sealed. Returns what became of the faults, and those that were not injected as the plan wants it.
-    pub(super) fn finish_faults(&mut self, ending: &Ending) -> (Vec<model::Fault>, Vec<String>) {
+    pub(super) fn finish_faults(
+        &mut self,
+        ending: &Ending,
+    ) -> (Vec<model::Fault>, Vec<FailedFault>) {
         // A run that never started has faults that never began.
         self.faults.step(Instant::now(), FaultEvent::RunEnds);
         for action in self.faults.finish() {
@@ -156,7 +160,10 @@ impl Driver {
                     record.failure.as_ref()
                 }
             };
-            why.map(|why| format!("fault `{name}`: {why}"))
+            why.map(|why| FailedFault {
+                name: name.clone(),
+                why: why.clone(),
+            })
         });
         (listed, failed.collect())
     }

@@ -6,7 +6,7 @@ use crate::aggregate::{Aggregator, Rollup, Selector, Span};
 use crate::report::model::{
     Agent, Fault, Integrity, Report, RunInfo, SCHEMA, Scenario, Site, SiteConnect, StartSkew, Tool,
 };
-use crate::verdict::{self, Aborted, Explained, Input, Process, Rules, ledger};
+use crate::verdict::{self, Aborted, Explained, FailedFault, Input, Process, Rules, ledger};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use testmesh_shared::metric::MetricId;
@@ -35,7 +35,7 @@ pub struct Facts {
     /// What became of the plan's faults.
     pub faults: Vec<Fault>,
     /// Faults that were not injected as the plan wants it, and why.
-    pub faults_failed: Vec<String>,
+    pub faults_failed: Vec<FailedFault>,
 }
 
 /// The report of a run whose aggregate is finished, and what renderers need besides.

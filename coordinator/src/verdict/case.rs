@@ -25,7 +25,7 @@ pub(super) struct Case {
     pub(super) sliding: Sliding,
     pub(super) clocks: Vec<Option<Duration>>,
     pub(super) aborted: Option<Aborted>,
-    pub(super) faults_failed: Vec<String>,
+    pub(super) faults_failed: Vec<super::FailedFault>,
     agents: Vec<String>,
 }
 

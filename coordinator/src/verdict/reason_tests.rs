@@ -225,7 +225,15 @@ fn of_the_end(code: ReasonCode) -> Option<Pair> {
             spares: |case| case.missing.push(("a".into(), 0)),
         },
         ReasonCode::FaultFailed => Pair {
-            provokes: |case| case.faults_failed.push("fault `x`: nobody".into()),
+            provokes: |case| {
+                // What is measured in its phase proves nothing then.
+                slow(case);
+                case.rules.criteria[1].text = "max(x{phase = \"away\"}) < 1s".into();
+                case.faults_failed.push(super::FailedFault {
+                    name: "away".into(),
+                    why: "no agent".into(),
+                });
+            },
             spares: |_| {},
         },
         ReasonCode::RunOverran => Pair {

@@ -121,7 +121,11 @@ fn overran(input: &Input<'_>) -> Option<Reason> {
 
 fn faults_failed(input: &Input<'_>) -> Option<Reason> {
     let failed = input.faults_failed;
-    (!failed.is_empty()).then(|| reason(ReasonCode::FaultFailed, failed.join("; ")))
+    let told = failed
+        .iter()
+        .map(|fault| format!("fault `{}`: {}", fault.name, fault.why));
+    let told: Vec<_> = told.collect();
+    (!failed.is_empty()).then(|| reason(ReasonCode::FaultFailed, told.join("; ")))
 }
 
 fn missing_measurements(input: &Input<'_>) -> Option<Reason> {

@@ -184,6 +184,8 @@ async fn another_agent_puts_right_what_a_killed_one_broke() -> Result<()> {
     let process = mesh.run(&plan).start(Some(out.path()))?;
     let mut victim = mesh.agents().remove(0);
     victim.line_with("Injected").await?;
+    // The coordinator has heard it too by then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     victim.signal("KILL").await?;
     let outcome = outcome(process, out).await?;
     Expected::inconclusive()
@@ -219,6 +221,8 @@ thresholds:
     let process = run.start(Some(out.path()))?;
     let mut victim = mesh.agents().remove(1);
     victim.line_with("Injected").await?;
+    // The coordinator has heard it too by then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     victim.signal("KILL").await?;
     let outcome = outcome(process, out).await?;
     Expected::inconclusive()

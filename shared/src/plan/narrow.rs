@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::faults::recovery_phase;
-use super::model::{Action, Begin, Fault, FaultAction, FaultBegin, Plan, Reading, Stage, Threshold};
+use super::model::{
+    Action, Begin, Fault, FaultAction, FaultBegin, Plan, Reading, Stage, Threshold,
+};
 use super::nearest::nearest;
 use super::threshold;
 use crate::load::table::once;

@@ -110,6 +110,8 @@ fn child(program: &PathBuf) -> Result<Pipes, ProxyError> {
         .arg(SUBCOMMAND)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // Whoever reads what a killed agent said must not wait for its proxies to end.
+        .stderr(Stdio::null())
         // A Ctrl-C in a terminal is for the agent, which ends its proxies itself.
         .process_group(0)
         // It has to survive its agent for a while.

@@ -54,7 +54,7 @@ pub enum Order {
 pub enum Said {
     /// It listens.
     Listening,
-    /// The order is carried out; so much was done so far.
+    /// The order is carried out; so much was done until then, of an injection until just before it.
     Done {
         /// Since it listens.
         counts: Counts,

@@ -144,6 +144,8 @@ impl Serving {
     async fn obey(&mut self, order: Order) -> Said {
         let now = Instant::now();
         let lease = |ms| now + Duration::from_millis(ms);
+        // What a fault does to connections that are open belongs to it.
+        let mut before = None;
         let result = match order {
             Order::Inject {
                 fault,
@@ -156,6 +158,7 @@ impl Serving {
                     lease_until,
                 };
                 self.faults.insert(fault, acting);
+                before = Some(self.shared.counters.now());
                 self.apply().await
             }
             Order::Renew { fault, lease_ms } => match self.faults.get_mut(&fault) {
@@ -173,7 +176,7 @@ impl Serving {
         };
         match result {
             Ok(()) => Said::Done {
-                counts: self.shared.counters.now(),
+                counts: before.unwrap_or_else(|| self.shared.counters.now()),
             },
             Err(error) => Said::Failed {
                 error: error.to_string(),

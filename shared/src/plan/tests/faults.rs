@@ -48,12 +48,18 @@ fn faults_are_read_to_the_letter() {
         panic!("two proxies")
     };
     assert_eq!((front.to.as_str(), front.listen.port()), ("x:80", 18080));
-    assert_eq!((store.site.as_deref(), store.to.as_str()), (Some("haifa"), "db:27017"));
+    assert_eq!(
+        (store.site.as_deref(), store.to.as_str()),
+        (Some("haifa"), "db:27017")
+    );
     let [away, slow, restart, script] = plan.faults.as_slice() else {
         panic!("four faults")
     };
     assert_eq!(away.begin, FaultBegin::At(Duration::from_secs(5)));
-    assert_eq!((away.length, away.recovery.as_deref()), (Duration::from_secs(2), Some("live")));
+    assert_eq!(
+        (away.length, away.recovery.as_deref()),
+        (Duration::from_secs(2), Some("live"))
+    );
     let FaultAction::Proxy { proxy, effect } = &away.action else {
         panic!("a proxy")
     };
@@ -84,21 +90,30 @@ fn faults_are_read_to_the_letter() {
     let FaultAction::Stage { inject, revert } = &restart.action else {
         panic!("a stage")
     };
-    assert_eq!((inject[0].name.as_str(), revert[0].name.as_str()), ("stop", "start"));
+    assert_eq!(
+        (inject[0].name.as_str(), revert[0].name.as_str()),
+        ("stop", "start")
+    );
     assert_eq!(restart.site.as_deref(), Some("haifa"));
     let FaultAction::Command { inject, within, .. } = &script.action else {
         panic!("a command")
     };
-    assert_eq!((inject.join(" ").as_str(), *within), ("systemctl stop x", Duration::from_secs(5)));
+    assert_eq!(
+        (inject.join(" ").as_str(), *within),
+        ("systemctl stop x", Duration::from_secs(5))
+    );
 }
 
 #[test]
 fn a_part_of_a_plan_keeps_the_faults_that_it_can_have() {
     let narrowed = |scenario: Option<&str>, once| {
         let scenario = scenario.map(str::to_owned);
-        plan(&with(GOOD)).narrowed(&Narrowing { scenario, once }).unwrap()
+        plan(&with(GOOD))
+            .narrowed(&Narrowing { scenario, once })
+            .unwrap()
     };
-    let faults = |plan: &Plan| -> Vec<_> { plan.faults.iter().map(|one| one.name.clone()).collect() };
+    let faults =
+        |plan: &Plan| -> Vec<_> { plan.faults.iter().map(|one| one.name.clone()).collect() };
     let live = narrowed(Some("live"), false);
     assert_eq!(faults(&live), ["away", "slow", "restart", "script"]);
     let other = narrowed(Some("other"), false);
@@ -128,7 +143,9 @@ fn proxies_that_cannot_be() {
             ],
         ),
         (
-            with("proxies: { a: { listen: '127.0.0.1:5', to: 'x:1' }, b: { listen: '127.0.0.1:5', to: 'y:1' } }"),
+            with(
+                "proxies: { a: { listen: '127.0.0.1:5', to: 'x:1' }, b: { listen: '127.0.0.1:5', to: 'y:1' } }",
+            ),
             &[],
             &[
                 "13:53: conflict: `a` and `b` both listen on 127.0.0.1:5 (give each proxy a port of its own)",
@@ -149,7 +166,11 @@ fn proxies_that_cannot_be() {
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 fn faults_that_cannot_be() {
     check_all(&[
-        (fault("{ at: 5s, for: 2s, do: { proxy: { name: front, cut: true } } }"), &[], &[]),
+        (
+            fault("{ at: 5s, for: 2s, do: { proxy: { name: front, cut: true } } }"),
+            &[],
+            &[],
+        ),
         (
             fault("{ for: 2s, do: { proxy: { name: front, cut: true } } }"),
             &[],
@@ -166,15 +187,21 @@ fn faults_that_cannot_be() {
         (
             fault("{ at: 5s, for: 2s, on: { site: x }, do: { proxy: { name: front } } }"),
             &[],
-            &["15:58: missing_key: the fault does nothing to the proxy (write one of cut, reset, blackhole, delay, jitter, bandwidth, corrupt)"],
+            &[
+                "15:58: missing_key: the fault does nothing to the proxy (write one of cut, reset, blackhole, delay, jitter, bandwidth, corrupt)",
+            ],
         ),
         (
             fault("{ at: 5s, for: 2s, do: { proxy: { name: front, cut: true, delay: 5ms } } }"),
             &[],
-            &["15:56: conflict: `cut` stands alone (remove the others, or make another fault of them)"],
+            &[
+                "15:56: conflict: `cut` stands alone (remove the others, or make another fault of them)",
+            ],
         ),
         (
-            fault("{ at: 5s, for: 2s, do: { proxy: { name: front, delay: 2m, bandwidth: 5, corrupt: 0% } } }"),
+            fault(
+                "{ at: 5s, for: 2s, do: { proxy: { name: front, delay: 2m, bandwidth: 5, corrupt: 0% } } }",
+            ),
             &[],
             &[
                 "15:63: bad_value: `delay` is more than nothing, and at most 60s (write it like `100ms`)",
@@ -193,7 +220,9 @@ fn faults_that_cannot_be() {
             &["15:30: unknown_name: there is no scenario `lve` (did you mean `live`?)"],
         ),
         (
-            fault("{ after: { scenario: live, stage: opn }, for: 2s, recovery: oter, do: { command: [x] } }"),
+            fault(
+                "{ after: { scenario: live, stage: opn }, for: 2s, recovery: oter, do: { command: [x] } }",
+            ),
             &[],
             &[
                 "15:43: unknown_name: there is no stage `opn` (did you mean `open`?)",
@@ -208,35 +237,53 @@ fn faults_that_cannot_be() {
         (
             fault("{ at: 5s, for: 2s, do: { proxy: { name: front, cut: true }, revert: [x] } }"),
             &[],
-            &["15:77: conflict: a proxy needs no `revert` (remove it: the proxy passes everything on again at the end)"],
+            &[
+                "15:77: conflict: a proxy needs no `revert` (remove it: the proxy passes everything on again at the end)",
+            ],
         ),
         (
             fault("{ at: 5s, for: 2s, do: { command: [] } }"),
             &[],
-            &["15:43: bad_value: a command is a program and at most 63 arguments (write it like `[systemctl, stop, mongod]`)"],
+            &[
+                "15:43: bad_value: a command is a program and at most 63 arguments (write it like `[systemctl, stop, mongod]`)",
+            ],
         ),
         (
-            fault("{ at: 5s, for: 2s, do: { stage: { name: s, http: { target: web, get: /, x: 1 } } } }"),
+            fault(
+                "{ at: 5s, for: 2s, do: { stage: { name: s, http: { target: web, get: /, x: 1 } } } }",
+            ),
             &[],
-            &["15:81: unknown_key: `http` has no key `x` (`http` has target, get, post, json, body, version)"],
+            &[
+                "15:81: unknown_key: `http` has no key `x` (`http` has target, get, post, json, body, version)",
+            ],
         ),
         (
-            fault("{ at: 5s, for: 2s, do: { stage: { name: s, http: { target: web, get: / }, save: { a: status } } } }"),
+            fault(
+                "{ at: 5s, for: 2s, do: { stage: { name: s, http: { target: web, get: / }, save: { a: status } } } }",
+            ),
             &[],
-            &["15:89: conflict: a stage of a fault saves nothing (remove it: the agent that reverts the fault may be another one)"],
+            &[
+                "15:89: conflict: a stage of a fault saves nothing (remove it: the agent that reverts the fault may be another one)",
+            ],
         ),
         (
             fault("{ at: 5s, for: 2s, do: { kubernetes: { delete: { kind: pod, name: x } } } }"),
             &[],
-            &["15:34: not_yet: this build knows `kubernetes`, but does not run it yet (remove it, or use a build that runs it)"],
+            &[
+                "15:34: not_yet: this build knows `kubernetes`, but does not run it yet (remove it, or use a build that runs it)",
+            ],
         ),
         (
             fault("{ at: 10s, for: 2s, do: { command: [x] } }"),
             &[],
-            &["15:15: conflict: no session starts after 10s, before the fault begins (let it begin sooner)"],
+            &[
+                "15:15: conflict: no session starts after 10s, before the fault begins (let it begin sooner)",
+            ],
         ),
         (
-            fault("{ at: 5s, for: 2s, do: { command: [x], timeout: 5 } }\nphases: { away: { from: 0s, to: 1s } }"),
+            fault(
+                "{ at: 5s, for: 2s, do: { command: [x], timeout: 5 } }\nphases: { away: { from: 0s, to: 1s } }",
+            ),
             &[],
             &[
                 "15:3: duplicate_name: the fault `away` makes the phase `away`, and there is another one (choose another name)",
@@ -244,7 +291,9 @@ fn faults_that_cannot_be() {
             ],
         ),
         (
-            fault("{ at: 5s, for: 2s, do: { command: [x] } }\nthresholds:\n  - max(fault_recovery{fault=\"awy\"}) < 1s\n  - count(sessions_failed{phase=\"away.recovry\"}) == 0"),
+            fault(
+                "{ at: 5s, for: 2s, do: { command: [x] } }\nthresholds:\n  - max(fault_recovery{fault=\"awy\"}) < 1s\n  - count(sessions_failed{phase=\"away.recovry\"}) == 0",
+            ),
             &[],
             &[
                 "17:5: unknown_name: there is no fault `awy` (did you mean `away`?)",
