@@ -110,12 +110,6 @@ pub const BURST_WITHOUT_YIELD: u32 = 64;
 /// Runs that one agent serves at once.
 pub const RUNS: usize = 4;
 
-/// Between two samples of a worker's event loop.
-pub const LOOP_LAG_EVERY: Duration = Duration::from_millis(10);
-
-/// Samples for one stream that was held up: the first ten seconds, which are the latest.
-pub const LOOP_LAG_SAMPLES: u32 = 1_000;
-
 /// Until a worker tries again to hand over what it measured, if its assignment had no room.
 pub const CUT_AGAIN: Duration = Duration::from_millis(10);
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use testmesh_shared::clock::TimeAnchor;
 use testmesh_shared::load::WorkerShare;
+use testmesh_shared::metric::LOOP_LAG_EVERY;
 use testmesh_shared::plan::{Begin, Plan};
 use testmesh_shared::telemetry::{SpanSink, Traceparent, traceparent::Origin};
 use tokio::sync::{mpsc, watch};
@@ -410,7 +411,7 @@ impl Working {
         self.busy = true;
         let agent = self.context.facts.agent.as_str();
         self.context.recorder.watch_loop(agent);
-        self.lag = Some(at.max(Instant::now()) + limits::LOOP_LAG_EVERY);
+        self.lag = Some(at.max(Instant::now()) + LOOP_LAG_EVERY);
         let shares = std::mem::take(&mut self.run.shares);
         for (position, share) in shares.into_iter().enumerate() {
             let Some(share) = share else {
@@ -519,7 +520,7 @@ impl Working {
         if let Some(next) = &mut self.lag {
             self.context.recorder.sampled_late(now, now - due);
             // From now on, not from when it was due.
-            *next = now + limits::LOOP_LAG_EVERY;
+            *next = now + LOOP_LAG_EVERY;
         }
     }
 

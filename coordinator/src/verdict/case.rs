@@ -117,10 +117,15 @@ impl Case {
     }
 
     pub(super) fn loop_lag(&mut self, ms: u64) -> &mut Self {
+        self.lag(100, ms)
+    }
+
+    /// The loop was so late so often.
+    pub(super) fn lag(&mut self, times: u32, ms: u64) -> &mut Self {
         self.trend(
             MetricId::AgentLoopLag,
             &[("agent", "a"), ("site", "local")],
-            100,
+            times,
             ms,
         )
     }

@@ -2,17 +2,13 @@
 use super::input::{Input, Process};
 use super::ledger;
 use super::reason::ReasonCode;
+use super::stall;
 use crate::aggregate::{Selector, Span, to_f64};
 use crate::limits;
 use crate::report::model::Reason;
 use crate::run::{Failure, StopMode};
 use std::time::Duration;
 use testmesh_shared::metric::{Histogram, MetricId};
-
-/// How late the loop of an agent with a process of its own may run.
-const LOOP_LAG_APART: Duration = Duration::from_millis(20);
-/// The same where coordinator, agents and perhaps the server share one process.
-const LOOP_LAG_SHARED: Duration = Duration::from_millis(100);
 
 fn reason(code: ReasonCode, message: String) -> Reason {
     Reason { code, message }
@@ -174,13 +170,7 @@ pub fn saturated(input: &Input<'_>) -> Option<Reason> {
             ));
         }
     }
-    let limit = input
-        .rules
-        .agent_loop_lag_p99
-        .unwrap_or(match input.process {
-            Process::Shared => LOOP_LAG_SHARED,
-            Process::Apart => LOOP_LAG_APART,
-        });
+    let limit = stall::lag_limit(input);
     for agent in input.agents {
         let selector = Selector::all().with("agent", agent);
         let lag = input
