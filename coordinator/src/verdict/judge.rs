@@ -2,7 +2,7 @@
 //!
 //! In this order: data proven corrupt, or a broken threshold that nothing taints, is `failed`; any reason against the
 //! measurement is `inconclusive`; what is left is `passed`. All reasons are given, those that decided first.
-use super::input::{Aborted, Criterion, Explained, Input, Operand};
+use super::input::{Aborted, Criterion, Explained, FailedFault, Input, Operand};
 use super::reason::{ReasonClass, ReasonCode, VerdictKind};
 use super::stall::Stalls;
 use super::threshold::{self, Judging, Observed};
@@ -170,6 +170,8 @@ struct Doubts {
     /// The agents do not agree on the time.
     clocks: Option<Reason>,
     any_lost: bool,
+    /// Faults that were not as the plan wants them.
+    faults: Vec<FailedFault>,
 }
 
 impl Doubts {
@@ -180,6 +182,7 @@ impl Doubts {
             stalls: Stalls::of(input),
             clocks: validity::clocks(input),
             any_lost: threshold::any_lost(input),
+            faults: input.faults_failed.to_vec(),
         }
     }
 
@@ -208,6 +211,9 @@ impl Doubts {
         }
         if threshold::depends_on_seconds(criterion) {
             taints.extend(self.clocks.as_ref().map(|reason| reason.code));
+        }
+        if self.faults.iter().any(|fault| fault.is_asked_by(criterion)) {
+            taints.push(ReasonCode::FaultFailed);
         }
         if self.any_lost && observed.could_hold {
             taints.push(ReasonCode::AgentLost);

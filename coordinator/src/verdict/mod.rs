@@ -24,7 +24,7 @@ mod reason_tests;
 mod threshold_tests;
 
 pub use input::{
-    Aborted, Criterion, Explained, Input, Operand, Process, Reading, Rules, StageFact,
+    Aborted, Criterion, Explained, FailedFault, Input, Operand, Process, Reading, Rules, StageFact,
 };
 pub use judge::{Verdict, broken, judge, show};
 pub use reason::{ReasonClass, ReasonCode, VerdictKind};

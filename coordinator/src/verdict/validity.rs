@@ -30,6 +30,7 @@ pub fn failure(input: &Input<'_>) -> Option<Reason> {
 pub fn reasons(input: &Input<'_>) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = failure(input).into_iter().collect();
     reasons.extend(lost_agents(input));
+    reasons.extend(faults_failed(input));
     reasons.extend(overran(input));
     reasons.extend(missing_measurements(input));
     reasons.extend(dropped(input));
@@ -112,6 +113,15 @@ fn overran(input: &Input<'_>) -> Option<Reason> {
             ),
         )
     })
+}
+
+fn faults_failed(input: &Input<'_>) -> Option<Reason> {
+    let failed = input.faults_failed;
+    let told = failed
+        .iter()
+        .map(|fault| format!("fault `{}`: {}", fault.name, fault.why));
+    let told: Vec<_> = told.collect();
+    (!failed.is_empty()).then(|| reason(ReasonCode::FaultFailed, told.join("; ")))
 }
 
 fn missing_measurements(input: &Input<'_>) -> Option<Reason> {

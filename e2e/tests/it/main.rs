@@ -6,6 +6,7 @@ mod apart;
 mod bad_plans;
 mod data_faults;
 mod documented;
+mod faults;
 mod foreign_servers;
 mod healthy;
 mod matrix;

@@ -66,6 +66,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("examples/during.yaml"),
     ),
     (
+        "Faults: sessions reach the server through a proxy that is cut for a while, and then slow for a while.",
+        include_str!("examples/faults.yaml"),
+    ),
+    (
         "A feed: each session takes a row of `views.csv`, below, that no other session takes.",
         include_str!("examples/feed.yaml"),
     ),
