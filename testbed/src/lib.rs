@@ -27,6 +27,7 @@ mod server;
 mod task_flow;
 mod testbed;
 mod trace;
+mod ui;
 mod view;
 
 pub use behavior::{Behavior, BehaviorError, Entry, Kind, Strength, TABLE, Takes};
