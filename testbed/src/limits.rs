@@ -58,3 +58,5 @@ pub(crate) const PAGE_HEARD_WITHIN: Duration = Duration::from_secs(45);
 pub(crate) const PAGE_WRITE: Duration = Duration::from_secs(30);
 /// How long a page may pause: longer than any job lets a client not read.
 pub(crate) const PAGE_PAUSE: Duration = Duration::from_secs(600);
+/// How long a page may take to read what is on its way when its stream ends, and to close.
+pub(crate) const PAGE_GOODBYE: Duration = Duration::from_secs(30);

@@ -10,6 +10,7 @@
 //! One task per bridge owns both sides. Rows are pulled from the job only when the page may take one, so HTTP/2 holds the
 //! job back; nothing is queued here but the one row in hand. When the page goes, the task ends, and the call with it.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -24,14 +25,14 @@ use futures_util::stream::SplitSink;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tonic::{Code, Status};
 
 use super::dial;
 use super::page_link::{Credit, Unread, listen, send};
 use crate::limits::{
-    BRIDGE_BUFFER, CONNECTION_GRACE, MAX_BRIDGES, MAX_PAGE_FRAME, MAX_PAGE_WINDOW, PAGE_PING,
-    PAGE_PAUSE,
+    BRIDGE_BUFFER, CONNECTION_GRACE, MAX_BRIDGES, MAX_PAGE_FRAME, MAX_PAGE_WINDOW, PAGE_GOODBYE, PAGE_PAUSE,
+    PAGE_PING,
 };
 use crate::server::Server;
 
@@ -118,12 +119,14 @@ async fn run(
     place: Option<OwnedSemaphorePermit>,
 ) {
     let credit = Credit::new(wanted.window);
-    let (mut page, from_page) = socket.split();
+    let (mut page, mut from_page) = socket.split();
+    let draining = server.tasks.shutdown().draining();
+    let mut draining = pin!(draining);
     let ended = if place.is_some() {
         tokio::select! {
             biased;
-            () = server.tasks.shutdown().draining() => Ok(Status::unavailable("the server is shutting down")),
-            () = listen(from_page, &credit) => Err(Unread),
+            () = draining.as_mut() => Ok(Status::unavailable("the server is shutting down")),
+            () = listen(&mut from_page, &credit) => Err(Unread),
             ended = forward(&server, &wanted, &mut page, &credit) => ended,
         }
     } else {
@@ -132,14 +135,31 @@ async fn run(
         )))
     };
     let Ok(status) = ended else { return };
-    let status = json!({ "status": name(status.code()), "message": status.message() });
     let goodbye = async {
-        send(&mut page, Message::text(status.to_string())).await?;
-        send(&mut page, Message::Close(None)).await
+        say_goodbye(&mut page, &status).await?;
+        // Until the page has closed too: to close over what it still sends would reset the connection, and with it
+        // what it has not read yet.
+        listen(&mut from_page, &credit).await;
+        Ok::<_, Unread>(())
     };
-    if !matches!(timeout(CONNECTION_GRACE, goodbye).await, Ok(Ok(()))) {
+    let mut goodbye = pin!(timeout(PAGE_GOODBYE, goodbye));
+    let told = tokio::select! {
+        told = goodbye.as_mut() => told,
+        () = async {
+            draining.await;
+            sleep(CONNECTION_GRACE).await;
+        } => return,
+    };
+    if !matches!(told, Ok(Ok(()))) {
         tracing::debug!(job = wanted.job_id, "a page left before it was told how its stream ended");
     }
+}
+
+/// Tells the page how its stream ended, after all its rows.
+async fn say_goodbye(page: &mut Page, status: &Status) -> Result<(), Unread> {
+    let status = json!({ "status": name(status.code()), "message": status.message() });
+    send(page, Message::text(status.to_string())).await?;
+    send(page, Message::Close(None)).await
 }
 
 /// Calls the job and forwards its messages, until the call ends.
@@ -166,7 +186,7 @@ async fn forward(
         }
     };
     loop {
-        let mut row = std::pin::pin!(next());
+        let mut row = pin!(next());
         let row = loop {
             tokio::select! {
                 row = row.as_mut() => break row,

@@ -53,7 +53,7 @@ impl Credit {
 ///
 /// A text frame is the count of rows that it has drawn since the last; all else, and what is no count, only shows that it
 /// is there.
-pub(crate) async fn listen(mut page: SplitStream<WebSocket>, credit: &Credit) {
+pub(crate) async fn listen(page: &mut SplitStream<WebSocket>, credit: &Credit) {
     loop {
         match timeout(PAGE_HEARD_WITHIN, page.next()).await {
             Ok(Some(Ok(Message::Text(drawn)))) => credit.give(drawn.parse().unwrap_or(0)),

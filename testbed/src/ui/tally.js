@@ -9,6 +9,8 @@ const MISSING_KEPT = 1_000;
 /** Rates are those of the last seconds. */
 const RATE_WINDOW_MS = 5_000;
 const RATE_SLOTS = 25;
+/** Sooner, a rate would be an accident. */
+const LEAST_COVERED_MS = 400;
 
 /** One stream's order of rows. */
 class Order {
@@ -40,23 +42,26 @@ class Order {
 
 /** Counts events in a sliding window of slots. */
 class Rate {
-  constructor(now) {
+  constructor() {
     this.slots = new Uint32Array(RATE_SLOTS);
     this.slotMs = RATE_WINDOW_MS / RATE_SLOTS;
-    this.first = now;
-    this.slot = Math.floor(now / this.slotMs);
+    this.first = null;
+    this.slot = 0;
   }
 
   count(now) {
+    // From the first row on: waiting for it is no low rate.
+    this.first ??= now;
     this.advance(now);
     this.slots[this.slot % RATE_SLOTS] += 1;
   }
 
   perSecond(now) {
+    if (this.first === null) return null;
     this.advance(now);
     const covered = Math.min(now - this.first, RATE_WINDOW_MS - this.slotMs / 2);
     const sum = this.slots.reduce((total, count) => total + count, 0);
-    return covered > 0 ? (sum * 1000) / covered : 0;
+    return covered >= LEAST_COVERED_MS ? (sum * 1000) / covered : null;
   }
 
   advance(now) {
@@ -69,30 +74,19 @@ class Rate {
 }
 
 export class Tally {
-  /** @param {Array<object>} rows where rows are kept; emptied here, and never replaced, so that others may hold it */
+  /** @param {Array<object>} rows where rows are kept; emptied and filled here, never replaced, so that others may hold it */
   constructor(rows) {
     this.rows = rows;
-    this.clear();
+    this.begin(0);
   }
 
-  /** Begins a picture: nothing is drawn. */
-  clear() {
+  /** Begins a job: nothing is drawn. */
+  begin(streams) {
     this.rows.length = 0;
     this.drawn = 0;
     this.damaged = 0;
-    this.past = { lost: 0, duplicates: 0, reordered: 0 };
-    this.begin(0, performance.now());
-  }
-
-  /** Begins a job in the same picture: line numbers start anew, counts go on. */
-  begin(streams, now) {
-    for (const order of this.orders ?? []) {
-      this.past.lost += order.lost;
-      this.past.duplicates += order.duplicates;
-      this.past.reordered += order.reordered;
-    }
     this.orders = Array.from({ length: streams }, () => new Order());
-    this.rate = new Rate(now);
+    this.rate = new Rate();
   }
 
   /** Takes in a row that is drawn now. */
@@ -103,12 +97,13 @@ export class Tally {
     if (rows.length >= ROWS_KEPT + 1_000) rows.splice(0, rows.length - ROWS_KEPT);
     for (const index of row.indexes) this.orders[stream].see(index);
     this.drawn += 1;
+    if (row.data.length !== row.shapeX * row.shapeY * row.shapeZ * 2) this.damaged += 1;
     this.rate.count(now);
   }
 
   /** Lost, duplicate and reordered rows of all streams. */
   losses() {
-    const sum = { ...this.past };
+    const sum = { lost: 0, duplicates: 0, reordered: 0 };
     for (const order of this.orders) {
       sum.lost += order.lost;
       sum.duplicates += order.duplicates;
@@ -117,9 +112,10 @@ export class Tally {
     return sum;
   }
 
-  /** Rows per second and stream, over the last seconds. */
+  /** Rows per second and stream, over the last seconds; null too early to tell. */
   ratePerStream(now) {
-    return this.orders.length === 0 ? 0 : this.rate.perSecond(now) / this.orders.length;
+    const rate = this.rate.perSecond(now);
+    return rate === null ? null : rate / this.orders.length;
   }
 
   /** The rows kept, trimmed to their limit. */

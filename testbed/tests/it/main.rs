@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod bootstrap;
+mod chromium;
 mod contract;
 mod faults;
 mod findings;
@@ -11,3 +12,5 @@ mod life;
 mod streams;
 mod task_flow;
 mod tracing_join;
+mod ui;
+mod ui_browser;
