@@ -186,7 +186,8 @@ fn with(need: Need, cli: Cli, parts: Option<&Parts>) -> Result<Cli> {
             let front = front()?;
             let mut through = parts.amqp.clone();
             let port = front.rsplit(':').next().and_then(|port| port.parse().ok());
-            let changed = through.set_host(Some("127.0.0.1")).is_ok() && through.set_port(port).is_ok();
+            let changed =
+                through.set_host(Some("127.0.0.1")).is_ok() && through.set_port(port).is_ok();
             anyhow::ensure!(changed, "an address of the broker has host and port");
             cli.var("behind", &Parts::host_and_port(&parts.amqp)?)
                 .var("front", &front)

@@ -4,6 +4,6 @@ mod form;
 mod parts;
 mod table;
 
-pub use form::{Form, Need, FORMS};
+pub use form::{FORMS, Form, Need};
 pub use parts::{Parts, named, named_program};
 pub use table::{PAIRS, Pair};

@@ -66,7 +66,12 @@ impl Parts {
     /// If a service is named, and does not do what it is asked for.
     pub async fn take() -> Result<Option<Self>> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let named = ["TESTMESH_MONGODB_URI", "TESTMESH_AMQP_URI", "TESTMESH_RABBITMQ_API"].map(named);
+        let named = [
+            "TESTMESH_MONGODB_URI",
+            "TESTMESH_AMQP_URI",
+            "TESTMESH_RABBITMQ_API",
+        ]
+        .map(named);
         let [Some(mongodb), Some(amqp), Some(management)] = named else {
             return Ok(None);
         };
@@ -161,7 +166,10 @@ impl Parts {
             None => request,
         };
         let status = request.send().await?.status();
-        ensure!(status.is_success(), "the broker answered {status} to {path}");
+        ensure!(
+            status.is_success(),
+            "the broker answered {status} to {path}"
+        );
         Ok(())
     }
 }

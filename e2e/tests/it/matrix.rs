@@ -140,14 +140,15 @@ fn every_behavior_of_the_testbed_has_a_row_and_a_test() {
         pairs.any(|pair| pair.name() == *name)
     };
     let missing: Vec<_> = others.into_iter().filter(|name| !caught(name)).collect();
-    assert_eq!(missing, [""; 0], "nothing in e2e/src/real/table.rs catches them");
+    assert_eq!(
+        missing, [""; 0],
+        "nothing in e2e/src/real/table.rs catches them"
+    );
 }
 
 #[test]
 fn a_row_gives_the_reason_that_the_testbed_promises() {
-    let alone = TABLE
-        .iter()
-        .filter(|entry| entry.needs == Needs::Nothing);
+    let alone = TABLE.iter().filter(|entry| entry.needs == Needs::Nothing);
     for entry in alone {
         let row = row(entry.name);
         for (plans, sign) in row.caught {

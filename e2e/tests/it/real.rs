@@ -68,6 +68,9 @@ async fn catches(plan: &str) -> Result<()> {
 
 #[test]
 fn every_form_has_its_tests() {
-    let forms: Vec<_> = testmesh_e2e::real::FORMS.iter().map(|form| form.plan).collect();
+    let forms: Vec<_> = testmesh_e2e::real::FORMS
+        .iter()
+        .map(|form| form.plan)
+        .collect();
     assert_eq!(PLANS, forms);
 }
