@@ -31,8 +31,8 @@ use tonic::{Code, Status};
 use super::dial;
 use super::page_link::{Credit, Unread, listen, send};
 use crate::limits::{
-    BRIDGE_BUFFER, CONNECTION_GRACE, MAX_BRIDGES, MAX_PAGE_FRAME, MAX_PAGE_WINDOW, PAGE_GOODBYE, PAGE_PAUSE,
-    PAGE_PING,
+    BRIDGE_BUFFER, CONNECTION_GRACE, MAX_BRIDGES, MAX_PAGE_FRAME, MAX_PAGE_WINDOW, PAGE_GOODBYE,
+    PAGE_PAUSE, PAGE_PING,
 };
 use crate::server::Server;
 
@@ -151,7 +151,10 @@ async fn run(
         } => return,
     };
     if !matches!(told, Ok(Ok(()))) {
-        tracing::debug!(job = wanted.job_id, "a page left before it was told how its stream ended");
+        tracing::debug!(
+            job = wanted.job_id,
+            "a page left before it was told how its stream ended"
+        );
     }
 }
 

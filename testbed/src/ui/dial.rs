@@ -76,7 +76,9 @@ async fn connect(server: &Server, job_id: &str) -> Result<Channel, Status> {
             .keep_alive_while_idle(true);
         match connected(&endpoint).await {
             Ok(channel) => return Ok(channel),
-            Err(error) => tracing::debug!(job = job_id, %error, "the job's port does not answer yet"),
+            Err(error) => {
+                tracing::debug!(job = job_id, %error, "the job's port does not answer yet")
+            }
         }
         sleep(DIAL_RETRY).await;
     }
@@ -113,7 +115,11 @@ impl Encoder for RawRows {
     type Item = StreamDataRequest;
     type Error = Status;
 
-    fn encode(&mut self, request: StreamDataRequest, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+    fn encode(
+        &mut self,
+        request: StreamDataRequest,
+        out: &mut EncodeBuf<'_>,
+    ) -> Result<(), Status> {
         request
             .encode(out)
             .map_err(|error| Status::internal(format!("failed to encode the request: {error}")))
