@@ -2,8 +2,6 @@
 
 use testmesh_shared::plan::DriverForm;
 
-#[cfg(feature = "mongodb")]
-use super::mongodb;
 use super::{connect, grpc, http, wait};
 
 /// Every driver that stages may name, in the order of the reference. Those that this build lacks are known to the plan's reader
@@ -14,5 +12,9 @@ pub static DRIVERS: &[&DriverForm] = &[
     &connect::FORM,
     &wait::FORM,
     #[cfg(feature = "mongodb")]
-    &mongodb::FORM,
+    &super::mongodb::FORM,
+    #[cfg(feature = "amqp")]
+    &super::amqp::FORM,
+    #[cfg(feature = "kubernetes")]
+    &super::kubernetes::FORM,
 ];

@@ -82,6 +82,10 @@ impl Session<'_> {
                 .unwrap_or_else(|_| Err(running.timed_out(limit))),
         };
         running.over(&result);
+        if result.is_ok() {
+            let watched = &self.run.watched;
+            watched.stage_passed(&self.scenario.name, &stage.name);
+        }
         // The groups around it need not tell it again.
         let result = result.map_err(StageError::told);
         match (result, stage.on_failure) {

@@ -89,17 +89,15 @@ pub static PLAN: Keys = Keys {
             "Named spans of the run's time, which may overlap. A threshold reads one with `{phase=\"NAME\"}`, and all the rest with `{phase!=\"NAME\"}`.",
         ),
         Key::new(
-            "faults",
-            Form::Map(&Form::Value),
-            "What is broken while the plan runs.",
-        )
-        .not_yet(),
-        Key::new(
             "proxies",
-            Form::Map(&Form::Value),
-            "Proxies that faults act on.",
-        )
-        .not_yet(),
+            Form::Map(&Form::Object(&super::proxies::PROXY)),
+            "TCP proxies that faults act on, by name.",
+        ),
+        Key::new(
+            "faults",
+            Form::Map(&Form::Object(&super::faults::FAULT)),
+            "What is broken while the plan runs, by name.",
+        ),
     ],
 };
 
