@@ -27,7 +27,7 @@ pub(super) fn bind(layer: &mut Scope<'_>, stage: &Stage, results: &Results, elap
         let body = results.body.clone();
         layer.set_lazy("text", move || Ok(text(&body)));
     }
-    if let Some(docs) = &results.docs {
+    if let Some(docs) = results.docs.as_ref().filter(|_| stage.reads("docs")) {
         layer.set("docs", docs.clone());
     }
     if let Some(stream) = results.stream.as_ref().filter(|_| stage.reads("stream")) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::form::{DriverForm, known};
+use super::form::{DriverForm, lacking};
 use super::keys::{Form, Group, Key, Keys, Need, State};
 use super::problem::ProblemCode;
 use super::table::{PLAN, STAGE};
@@ -70,6 +70,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("examples/feed.yaml"),
     ),
     (
+        "Messages: a queue of the session's own hears what is sent, a message that nobody hears fails its stage, and nothing is left behind.",
+        include_str!("examples/amqp.yaml"),
+    ),
+    (
+        "Objects of a cluster: waits that hear of changes, restarts, events, logs, and what must be gone.",
+        include_str!("examples/kubernetes.yaml"),
+    ),
+    (
         "Thresholds: shares, rates, a phase against another, and one that ends the run.",
         include_str!("examples/thresholds.yaml"),
     ),
@@ -108,7 +116,7 @@ pub fn reference(forms: &[&'static DriverForm]) -> String {
         }
     }
     out.push_str("\n## Drivers\n");
-    for form in known(forms) {
+    for form in forms.iter().copied().chain(lacking(forms)) {
         let state = if form.state == State::NotYet {
             " (*not yet*)"
         } else {
