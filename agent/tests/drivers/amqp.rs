@@ -62,7 +62,7 @@ async fn what_is_published_arrives_where_it_was_bound() {
         &[
             (
                 "bind",
-                "bind: { exchange: amq.topic, keys: ['a.${session.id}.*', 'b.${session.id}'] }",
+                "bind: { exchange: amq.topic, keys: ['a.${session.id}.*', 'b.${session.id}'] } | save: { queue: body.queue }",
             ),
             (
                 "publish",
