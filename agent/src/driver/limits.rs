@@ -124,3 +124,20 @@ pub(crate) const ROOM_TRY: Duration = Duration::from_millis(1);
 
 /// Looks until a stream reads on all the same: a second, in which a worker that is alive hands over many times as much.
 pub(crate) const ROOM_TRIES: u32 = 1_000;
+
+/// Documents of one answer, unless the stage has a `limit`: a list that expressions look at, not an export.
+#[cfg(feature = "mongodb")]
+pub(crate) const DOCUMENTS: usize = 10_000;
+
+/// Connections of a MongoDB client that one session or virtual user has, or all sessions of an agent where the target says
+/// nothing: what MongoDB's own drivers begin with.
+#[cfg(feature = "mongodb")]
+pub(crate) const MONGODB_CONNECTIONS: u32 = 10;
+
+/// Connects in flight of one MongoDB client; more than its default of two, which would make a burst of sessions wait.
+#[cfg(feature = "mongodb")]
+pub(crate) const MONGODB_CONNECTING: u32 = 16;
+
+/// How long a MongoDB client waits for one connection, unless its connection string says otherwise: its default.
+#[cfg(feature = "mongodb")]
+pub(crate) const MONGODB_CONNECT: Duration = Duration::from_secs(10);

@@ -14,6 +14,8 @@ mod http;
 mod kubernetes;
 pub(crate) mod limits;
 pub mod message;
+#[cfg(feature = "mongodb")]
+pub(crate) mod mongodb;
 mod stream;
 pub mod table;
 pub mod transcript;

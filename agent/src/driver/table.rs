@@ -6,6 +6,8 @@ use testmesh_shared::plan::DriverForm;
 use super::amqp;
 #[cfg(feature = "kubernetes")]
 use super::kubernetes;
+#[cfg(feature = "mongodb")]
+use super::mongodb;
 use super::{connect, grpc, http, wait};
 
 /// Every driver that stages may name, in the order of the reference. Those that this build lacks are known to the plan's reader
@@ -15,6 +17,8 @@ pub static DRIVERS: &[&DriverForm] = &[
     &grpc::FORM,
     &connect::FORM,
     &wait::FORM,
+    #[cfg(feature = "mongodb")]
+    &mongodb::FORM,
     #[cfg(feature = "amqp")]
     &amqp::FORM,
     #[cfg(feature = "kubernetes")]

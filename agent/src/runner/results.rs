@@ -60,6 +60,7 @@ fn text(body: &Body) -> Value {
         Body::None => Bytes::new(),
         Body::Bytes(bytes) => bytes.clone(),
         Body::Message(message) => message.bytes().clone(),
+        Body::Value(value) => value.to_json().to_string().into(),
     };
     Value::from(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -13,6 +13,12 @@ mod http;
 mod integrity;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+#[cfg(feature = "mongodb")]
+mod mongodb;
+#[cfg(feature = "mongodb")]
+mod mongodb_plan;
+#[cfg(feature = "mongodb")]
+mod mongodb_truth;
 mod plan;
 #[cfg(feature = "amqp")]
 mod rabbitmq;

@@ -66,6 +66,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("examples/during.yaml"),
     ),
     (
+        "Faults: sessions reach the server through a proxy that is cut for a while, and then slow for a while.",
+        include_str!("examples/faults.yaml"),
+    ),
+    (
         "A feed: each session takes a row of `views.csv`, below, that no other session takes.",
         include_str!("examples/feed.yaml"),
     ),
@@ -76,6 +80,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "Objects of a cluster: waits that hear of changes, restarts, events, logs, and what must be gone.",
         include_str!("examples/kubernetes.yaml"),
+    ),
+    (
+        "Documents: they are written, counted, changed and removed; dates are milliseconds since the Unix epoch, and object ids are text.",
+        include_str!("examples/mongodb.yaml"),
     ),
     (
         "Thresholds: shares, rates, a phase against another, and one that ends the run.",
