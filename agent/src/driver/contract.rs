@@ -253,7 +253,7 @@ pub struct Results {
     pub body: Body,
     /// What a stream amounted to.
     pub stream: Option<StreamResults>,
-    /// A list of what was found: documents, messages, resources.
+    /// The documents of an answer, a list.
     pub docs: Option<Value>,
     /// What the stage fails with unless one of its expressions reads `status`.
     pub failure: Option<StageError>,

@@ -2,6 +2,12 @@
 
 use testmesh_shared::plan::DriverForm;
 
+#[cfg(feature = "amqp")]
+use super::amqp;
+#[cfg(feature = "kubernetes")]
+use super::kubernetes;
+#[cfg(feature = "mongodb")]
+use super::mongodb;
 use super::{connect, grpc, http, wait};
 
 /// Every driver that stages may name, in the order of the reference. Those that this build lacks are known to the plan's reader
@@ -12,9 +18,9 @@ pub static DRIVERS: &[&DriverForm] = &[
     &connect::FORM,
     &wait::FORM,
     #[cfg(feature = "mongodb")]
-    &super::mongodb::FORM,
+    &mongodb::FORM,
     #[cfg(feature = "amqp")]
-    &super::amqp::FORM,
+    &amqp::FORM,
     #[cfg(feature = "kubernetes")]
-    &super::kubernetes::FORM,
+    &kubernetes::FORM,
 ];

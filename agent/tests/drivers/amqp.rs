@@ -18,14 +18,13 @@ pub(crate) fn bench(target: &str, stages: &[(&str, &str)]) -> Bench {
 
 pub(crate) fn with_files(target: &str, stages: &[(&str, &str)], files: &Tree) -> Bench {
     let targets = format!("broker: {{ {target} }}");
-    let lines: Vec<_> = stages
-        .iter()
-        .map(|(name, rest)| format!("- {{ name: {name}, amqp: {{ target: broker, {rest} }}"))
-        .map(|line| match line.split_once(" | ") {
-            Some((amqp, keys)) => format!("{amqp} }}, {keys} }}"),
-            None => format!("{line} }} }}"),
-        })
-        .collect();
+    let lines = stages.iter().map(|(name, rest)| {
+        let (form, keys) = rest
+            .split_once(" | ")
+            .unwrap_or((rest, "attempt_timeout: 30s"));
+        format!("- {{ name: {name}, amqp: {{ target: broker, {form} }}, {keys} }}")
+    });
+    let lines: Vec<_> = lines.collect();
     Bench::with(&targets, &lines.join("\n"), files)
 }
 
@@ -63,7 +62,7 @@ async fn what_is_published_arrives_where_it_was_bound() {
         &[
             (
                 "bind",
-                "bind: { exchange: amq.topic, keys: ['a.${session.id}.*', 'b.${session.id}'] }",
+                "bind: { exchange: amq.topic, keys: ['a.${session.id}.*', 'b.${session.id}'] } | save: { queue: body.queue }",
             ),
             (
                 "publish",

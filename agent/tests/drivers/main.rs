@@ -4,11 +4,15 @@
 mod amqp;
 #[cfg(feature = "amqp")]
 mod amqp_faults;
+#[cfg(feature = "kubernetes")]
+mod apiserver;
 mod connect;
 mod grpc;
 mod harness;
 mod http;
 mod integrity;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 #[cfg(feature = "mongodb")]
 mod mongodb;
 #[cfg(feature = "mongodb")]

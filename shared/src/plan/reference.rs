@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::form::{DriverForm, known};
+use super::form::{DriverForm, lacking};
 use super::keys::{Form, Group, Key, Keys, Need, State};
 use super::problem::ProblemCode;
 use super::table::{PLAN, STAGE};
@@ -74,6 +74,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("examples/feed.yaml"),
     ),
     (
+        "Messages: a queue of the session's own hears what is sent, a message that nobody hears fails its stage, and nothing is left behind.",
+        include_str!("examples/amqp.yaml"),
+    ),
+    (
+        "Objects of a cluster: waits that hear of changes, restarts, events, logs, and what must be gone.",
+        include_str!("examples/kubernetes.yaml"),
+    ),
+    (
         "Documents: they are written, counted, changed and removed; dates are milliseconds since the Unix epoch, and object ids are text.",
         include_str!("examples/mongodb.yaml"),
     ),
@@ -116,7 +124,7 @@ pub fn reference(forms: &[&'static DriverForm]) -> String {
         }
     }
     out.push_str("\n## Drivers\n");
-    for form in known(forms) {
+    for form in forms.iter().copied().chain(lacking(forms)) {
         let state = if form.state == State::NotYet {
             " (*not yet*)"
         } else {

@@ -1,17 +1,20 @@
 //! Publishes one message, and waits until the broker has it.
 
 use bytes::Bytes;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use hyper::rt::Executor as _;
+use hyper_util::rt::TokioExecutor;
+use lapin::options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Confirmation};
 use testmesh_shared::plan::ErrorKind;
 use testmesh_shared::plan::expr::{Scope, Template};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::form::{Content, Properties, Publish};
 use super::message::{header, headers, short, short_or_empty};
 use super::run::{Trial, answer};
 use crate::driver::contract::{Results, StageError};
+use crate::driver::limits;
 use crate::driver::tries::Failure;
 
 /// The name under which the trace goes out, as in HTTP.
@@ -66,6 +69,8 @@ pub(super) async fn publish(trial: &Trial<'_>, publish: &Publish) -> Result<Resu
     let confirmation = confirm.await.map_err(&failed)?;
     if publish.confirm {
         trial.attempt.meter.first_byte(start.elapsed());
+    } else {
+        settle(line.channel.clone());
     }
     let confirmed = judge(&doing, confirmation)?;
     let how = if confirmed { "confirmed" } else { "sent" };
@@ -76,6 +81,17 @@ pub(super) async fn publish(trial: &Trial<'_>, publish: &Publish) -> Result<Resu
         "bytes": content.len(),
         "confirmed": confirmed,
     })))
+}
+
+/// Keeps a channel until the broker has dealt with what was sent. Were it closed at once, a refusal could cross with that,
+/// which lapin takes for the end of the connection, and so of what others do on it.
+fn settle(channel: lapin::Channel) {
+    // It ends with the broker's answer, and by itself: nothing has to wait for it.
+    TokioExecutor::new().execute(async move {
+        let answered = channel.basic_qos(0, BasicQosOptions::default());
+        // An answer, a refusal, or silence: the channel has done its work.
+        let _ = timeout(limits::AMQP_GOODBYE, answered).await;
+    });
 }
 
 /// Whether the broker has the message; a refusal is a failure.

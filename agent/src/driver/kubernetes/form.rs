@@ -152,25 +152,41 @@ fn cluster(item: Item<'_>) -> Option<Cluster> {
         if !written.is_secret() {
             check_url(place, &place.text()?)?;
         }
+        conflicts(
+            item,
+            &["context"],
+            "a kubeconfig, and this cluster is a URL",
+        )?;
         return Some(Cluster::Url {
             url: written,
             token: token?,
             tls: tls?,
         });
     }
-    for key in ["token", "tls"] {
-        if let Some(key_item) = item.key(key) {
-            let message = format!("`{key}` goes with a URL, and this cluster is known otherwise");
-            let hint = "write it into the kubeconfig, or the URL of the API server here";
-            key_item.problem(ProblemCode::Conflict, message, hint);
-            return None;
-        }
-    }
+    conflicts(
+        item,
+        &["token", "tls"],
+        "a URL, and this cluster is known otherwise",
+    )?;
     if *place.text()? == *"default" {
         return Some(Cluster::Default { context });
     }
     let config = Box::new(kubeconfig(place)?);
     Some(Cluster::File { config, context })
+}
+
+/// Keys that go with another way to know a cluster.
+fn conflicts(item: Item<'_>, keys: &[&str], with: &str) -> Option<()> {
+    let mut fine = Some(());
+    for key in keys {
+        if let Some(place) = item.key(key) {
+            let message = format!("`{key}` goes with {with}");
+            let hint = "a kubeconfig says itself whom to trust and who we are";
+            place.problem(ProblemCode::Conflict, message, hint);
+            fine = None;
+        }
+    }
+    fine
 }
 
 fn check_url(item: Item<'_>, text: &str) -> Option<()> {

@@ -46,6 +46,7 @@ pub(super) async fn wait(trial: &Trial<'_>, wait: &Wait) -> Result<Results, Fail
         if let Some(results) = waiting.judge(None) {
             return Ok(results);
         }
+        waiting.sees(None);
         if let Some(results) = waiting.watch(&cluster).await? {
             return Ok(results);
         }
@@ -100,7 +101,6 @@ impl Waiting<'_> {
             .map(|json| (key(&json), Object::new(json)))
             .collect();
         self.version = version;
-        self.sees(None);
         Ok(())
     }
 
