@@ -1,6 +1,8 @@
 //! Drivers: what stages do. One file or folder per protocol holds its keys in the plan, its reading and its execution;
 //! `table` lists them. What a driver is, and may ask of its session, is [`contract`].
 
+#[cfg(feature = "browser")]
+mod browser;
 mod connect;
 pub mod connections;
 pub mod contract;
@@ -18,7 +20,7 @@ mod wait;
 
 pub use connections::Connections;
 pub use contract::{
-    Attempt, Body, DataFault, Driver, Drives, Evidence, Meter, Results, RowCounts, RowKey,
+    Attempt, Body, DataFault, Driver, Drives, Evidence, Meter, Note, Results, RowCounts, RowKey,
     StageError, StreamResults,
 };
 pub use during::During;

@@ -2,8 +2,17 @@
 
 use testmesh_shared::plan::DriverForm;
 
+#[cfg(feature = "browser")]
+use super::browser;
 use super::{connect, grpc, http, wait};
 
 /// Every driver that stages may name, in the order of the reference. Those of later issues are known to the plan's reader by
 /// name only.
-pub static DRIVERS: &[&DriverForm] = &[&http::FORM, &grpc::FORM, &connect::FORM, &wait::FORM];
+pub static DRIVERS: &[&DriverForm] = &[
+    &http::FORM,
+    &grpc::FORM,
+    &connect::FORM,
+    &wait::FORM,
+    #[cfg(feature = "browser")]
+    &browser::FORM,
+];

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use crate::limits;
 
 /// How grave a finding is.
@@ -45,6 +47,8 @@ pub struct Finding {
     pub at_ns: i64,
     /// Status, headers and the first 2 KiB of a body, masked.
     pub detail: String,
+    /// A PNG of what was there, which holds no secret.
+    pub screenshot: Option<Bytes>,
 }
 
 /// The findings of one worker, or of all workers of an agent.
@@ -110,6 +114,7 @@ impl Findings {
                     trace_id: String::new(),
                     at_ns: seen.at_ns,
                     detail: String::new(),
+                    screenshot: None,
                 });
             }
         }
@@ -135,6 +140,7 @@ mod tests {
             trace_id: String::new(),
             at_ns: i64::from(session),
             detail: "body".into(),
+            screenshot: None,
         }
     }
 

@@ -27,6 +27,9 @@ pub(super) fn bind(layer: &mut Scope<'_>, stage: &Stage, results: &Results, elap
         let body = results.body.clone();
         layer.set_lazy("text", move || Ok(text(&body)));
     }
+    if let Some(page) = results.page.as_ref().filter(|_| stage.reads("page")) {
+        layer.set("page", page.clone());
+    }
     if let Some(stream) = results.stream.as_ref().filter(|_| stage.reads("stream")) {
         let stream = stream.clone();
         layer.set_lazy("stream", move || stream.value());

@@ -1,5 +1,7 @@
 //! Drivers against real servers on loopback: well-behaved ones, and one for each way of misbehaving.
 
+#[cfg(feature = "browser")]
+mod browser;
 mod connect;
 mod grpc;
 mod harness;

@@ -108,7 +108,10 @@ pub fn reference(forms: &[&'static DriverForm]) -> String {
         }
     }
     out.push_str("\n## Drivers\n");
-    for form in forms.iter().copied().chain(&NOT_YET) {
+    let others = NOT_YET
+        .iter()
+        .filter(|other| forms.iter().all(|form| form.name != other.name));
+    for form in forms.iter().copied().chain(others) {
         let state = if form.state == State::NotYet {
             " (*not yet*)"
         } else {
