@@ -46,7 +46,7 @@ pub const SCREENSHOTS: usize = 40;
 pub const SCREENSHOT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Pictures of one batch, in bytes, so that a batch with all its rows stays below what a coordinator takes.
-pub const BATCH_SCREENSHOT_BYTES: usize = 2 * 1024 * 1024;
+pub const BATCH_SCREENSHOT_BYTES: usize = 3 * 1024 * 1024;
 
 /// The longest text that is a row's key as it is; of a longer one its start and digest are. A coordinator takes no more than
 /// 4 KiB.

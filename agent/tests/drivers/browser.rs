@@ -86,7 +86,7 @@ const SECOND: &str = r##"<!doctype html><title>Second</title><p>second</p><scrip
 
 const NOISY: &str = r##"<!doctype html><title>Noisy</title><button id=go>Go</button><script>
   console.log("hello", 7, { a: 1 }); console.warn("careful");
-  go.onclick = () => { console.error("bad", 42); fetch("/status?code=503"); setTimeout(() => { throw new Error("oh no") }); };
+  go.onclick = () => { console.error("bad", 42); fetch("/status?code=503").then(() => setTimeout(() => (window.asked = true), 300)); setTimeout(() => { throw new Error("oh no") }); };
 </script>"##;
 
 const HANGING: &str = r##"<!doctype html><title>Hanging</title><p>before</p><button id=go onclick="while (true) {}">Go</button>"##;
@@ -308,7 +308,7 @@ async fn what_a_page_complains_of_is_told() {
     if !has_browser() {
         return;
     }
-    let actions = "{ open: /noisy }, { click: '#go' }, { eval: 'new Promise((done) => setTimeout(done, 300))' }";
+    let actions = "{ open: /noisy }, { click: '#go' }, { wait: { expr: window.asked } }";
     let site = site().await;
     let quiet = bench(&site, "", &[("noisy", "20s", actions)]);
     let results = quiet.run("noisy").await.expect("noisy");

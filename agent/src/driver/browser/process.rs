@@ -31,8 +31,9 @@ const NAMES: [&str; 6] = [
 /// Names the program where a target does not.
 const VARIABLE: &str = "TESTMESH_CHROMIUM";
 
-/// Nothing of a first start, of updates, and of saving power in tabs that nobody looks at.
-const FLAGS: [&str; 19] = [
+/// Nothing of a first start, of updates, of crash reports, whose handlers leave the process group, and of saving power in tabs
+/// that nobody looks at.
+const FLAGS: [&str; 20] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -47,6 +48,7 @@ const FLAGS: [&str; 19] = [
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
     "--disable-breakpad",
+    "--disable-crashpad-for-testing",
     "--disable-extensions",
     "--disable-popup-blocking",
     "--disable-features=Translate,MediaRouter,OptimizationHints",
