@@ -98,5 +98,8 @@ pub(crate) const BROWSER_EXCERPT_CHARS: usize = 200;
 pub(crate) const BROWSER_MARGIN: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_millis(1_500));
 
+/// For a look at what a page shows when its stage has failed.
+pub(crate) const BROWSER_LOOK: Duration = Duration::from_secs(3);
+
 /// The largest picture that is kept; larger ones are taken again at half the size, twice at most.
 pub(crate) const SCREENSHOT_BYTES: usize = 512 * 1024;

@@ -172,7 +172,10 @@ mod tests {
         let has: Vec<_> = batch.iter().map(|one| one.screenshot.is_some()).collect();
         assert_eq!(has, [true, false, true, false]);
         let mut batch: Vec<_> = (0..100).map(|_| with(1)).collect();
-        assert_eq!(pictures.bound(&mut batch), 100 - limits::SCREENSHOTS as u64 + 2);
+        assert_eq!(
+            pictures.bound(&mut batch),
+            100 - limits::SCREENSHOTS as u64 + 2
+        );
     }
 
     fn finding(code: &'static str, session: u32) -> Finding {

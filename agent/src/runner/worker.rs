@@ -247,8 +247,7 @@ impl WorkerRun {
         let [worker, workers] = [place.worker, place.of]
             .map(|number| u32::try_from(number).expect("the number of runtimes is bounded"));
         // Of this run alone: another's targets may have the same names, and other ways to trust.
-        let connections =
-            Connections::worker(worker, workers, &place.gate).sharing(&self.shared);
+        let connections = Connections::worker(worker, workers, &place.gate).sharing(&self.shared);
         let recorder = Recorder::new(RunClock::new(), Arc::clone(&self.catalog));
         let facts = Arc::clone(&self.facts);
         let tracer = Tracer {

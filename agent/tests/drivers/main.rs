@@ -2,6 +2,10 @@
 
 #[cfg(feature = "browser")]
 mod browser;
+#[cfg(feature = "browser")]
+mod browser_failures;
+#[cfg(feature = "browser")]
+mod browser_site;
 mod connect;
 mod grpc;
 mod harness;

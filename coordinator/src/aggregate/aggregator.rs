@@ -5,8 +5,8 @@
 use super::activity::Activity;
 use super::agree::{Agree, Key, Place, Sighting};
 use super::findings::{Findings, Novelty, Slowest};
-use super::screenshots::Screenshots;
 use super::ingest::{Admission, Ingest};
+use super::screenshots::Screenshots;
 use super::sliding::Sliding;
 use super::totals::{Selector, Totals};
 use super::windows::Windows;

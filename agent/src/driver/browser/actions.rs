@@ -1,19 +1,19 @@
 //! The actions of a stage, one after another, on the session's page.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::ErrorKind;
-use testmesh_shared::plan::expr::{Scope, Template, Value};
+use testmesh_shared::plan::expr::Value;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::failure::{Trouble, net_failure};
+use super::failure::{Leaves, Trouble, net_failure};
 use super::form::{Action, BrowserStage, Wait};
 use super::keyboard::Chord;
 use super::page::{Page, World};
+use super::ready::{Ready, join, shown};
 use super::screenshot;
 use super::watched::WORLD;
 use crate::driver::contract::{Attempt, Note, StageError};
@@ -80,67 +80,6 @@ struct Armed {
     script: Json,
 }
 
-/// An action with its texts made.
-#[derive(Debug)]
-struct Ready<'a> {
-    action: &'a Action,
-    first: String,
-    second: String,
-}
-
-impl<'a> Ready<'a> {
-    fn new(action: &'a Action, scope: &Scope<'_>) -> Result<Self, StageError> {
-        let text = |of: &str, template: &Template| {
-            let text = template.text(scope).map(Cow::into_owned);
-            text.map_err(|error| StageError::template(of, &error))
-        };
-        let (first, second) = match action {
-            Action::Open(path) => (text("open", path)?, String::new()),
-            Action::Click(selector) => (text("click", selector)?, String::new()),
-            Action::Fill { field, with } => (text("fill", field)?, text("with", with)?),
-            Action::Select { list, option } => (text("select", list)?, text("option", option)?),
-            Action::Press { on, .. } => {
-                let on = on.as_ref().map(|on| text("on", on)).transpose()?;
-                (on.unwrap_or_default(), String::new())
-            }
-            Action::Wait(wait) => (text(wait.kind, &wait.what)?, String::new()),
-            Action::Eval { script, .. } => (text("eval", script)?, String::new()),
-            Action::Screenshot(name) => (name.clone(), String::new()),
-        };
-        Ok(Self {
-            action,
-            first,
-            second,
-        })
-    }
-
-    /// What is done, in words.
-    fn doing(&self) -> String {
-        let Self { first, second, .. } = self;
-        match self.action {
-            Action::Open(_) => format!("open `{first}`"),
-            Action::Click(_) => format!("click `{first}`"),
-            Action::Fill { .. } => format!("fill `{first}`"),
-            Action::Select { .. } => format!("select `{second}` in `{first}`"),
-            Action::Press { chord, on: None } => format!("press {}", chord.source),
-            Action::Press { chord, .. } => format!("press {} on `{first}`", chord.source),
-            Action::Wait(wait) => format!("wait for {} `{first}`", wait.kind),
-            Action::Eval { name: None, .. } => "eval".to_owned(),
-            Action::Eval { name: Some(name), .. } => format!("eval as {name}"),
-            Action::Screenshot(name) => format!("screenshot {name}"),
-        }
-    }
-
-    /// What it adds to that, for somebody who looks on.
-    fn more(&self) -> &str {
-        match self.action {
-            Action::Fill { .. } => &self.second,
-            Action::Eval { .. } => &self.first,
-            _ => "",
-        }
-    }
-}
-
 /// A string as JavaScript.
 fn quoted(text: &str) -> String {
     Json::from(text).to_string()
@@ -168,13 +107,14 @@ impl<'a> Acting<'a> {
         }
     }
 
-    /// Does them all, until one fails: then with what was being done.
-    pub(super) async fn run(&mut self) -> Result<(), (StageError, bool)> {
+    /// Does them all, until one fails: then with who can still say what the page shows.
+    pub(super) async fn run(&mut self) -> Result<(), (StageError, Leaves)> {
         let mut armed = None;
         let stage = self.stage;
         for (place, action) in stage.actions.iter().enumerate() {
             let began = Instant::now();
-            let ready = Ready::new(action, self.attempt.scope).map_err(|error| (error, false))?;
+            let ready =
+                Ready::new(action, self.attempt.scope).map_err(|error| (error, Leaves::Page))?;
             let doing = ready.doing();
             self.asked(&doing, ready.more());
             if action.is_secret() {
@@ -193,8 +133,8 @@ impl<'a> Acting<'a> {
                     self.answered(&format!("{doing}: {came} in {:.1?}", began.elapsed()));
                 }
                 Err(trouble) => {
-                    let leaves_page = trouble.leaves_page();
-                    return Err((trouble.failure(&doing, until - began), leaves_page));
+                    let leaves = trouble.leaves();
+                    return Err((trouble.failure(&doing, until - began), leaves));
                 }
             }
         }
@@ -249,12 +189,14 @@ impl<'a> Acting<'a> {
         arguments: &[String],
         until: Instant,
     ) -> Result<Json, Trouble> {
-        let answer = self.page.evaluate(World::Own, until, self.time.slack(), |left| {
-            let left = left.to_string();
-            let mut all: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            all.push(&left);
-            World::Own.call(function, &all)
-        });
+        let answer = self
+            .page
+            .evaluate(World::Own, until, self.time.slack(), |left| {
+                let left = left.to_string();
+                let mut all: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                all.push(&left);
+                World::Own.call(function, &all)
+            });
         settled(answer.await?)
     }
 
@@ -309,7 +251,9 @@ impl<'a> Acting<'a> {
         self.attempt.meter.status(status);
         if status >= 400 && !self.attempt.stage.reads_status {
             let message = format!("{}: HTTP {status}", shown(url));
-            return Err(StageError::new(ErrorKind::Status, message).with_status(status).into());
+            return Err(StageError::new(ErrorKind::Status, message)
+                .with_status(status)
+                .into());
         }
         Ok(format!("HTTP {status}"))
     }
@@ -318,7 +262,9 @@ impl<'a> Acting<'a> {
     pub(super) async fn timing(&self) -> Result<Json, Trouble> {
         let until = self.time.give_up;
         let call = |_| World::Own.call("timing", &[]);
-        self.page.evaluate(World::Own, until, self.time.slack(), call).await
+        self.page
+            .evaluate(World::Own, until, self.time.slack(), call)
+            .await
     }
 
     async fn click(&mut self, at: &Json, until: Instant) -> Result<String, Trouble> {
@@ -330,7 +276,9 @@ impl<'a> Acting<'a> {
                 "button": if held { "left" } else { "none" },
                 "buttons": u8::from(kind == "mousePressed"), "clickCount": u8::from(held),
             });
-            self.page.call("Input.dispatchMouseEvent", params, until).await?;
+            self.page
+                .call("Input.dispatchMouseEvent", params, until)
+                .await?;
         }
         let name = at["name"].as_str().unwrap_or("element");
         Ok(format!("{name} was clicked"))
@@ -339,7 +287,9 @@ impl<'a> Acting<'a> {
     async fn press(&mut self, chord: &Chord, until: Instant) -> Result<(), Trouble> {
         self.expect_input();
         for params in chord.events() {
-            self.page.call("Input.dispatchKeyEvent", params, until).await?;
+            self.page
+                .call("Input.dispatchKeyEvent", params, until)
+                .await?;
         }
         Ok(())
     }
@@ -360,7 +310,9 @@ impl<'a> Acting<'a> {
             (true, false) => {
                 let delete = Chord::parse("Delete").expect("it is a key");
                 for params in delete.events() {
-                    self.page.call("Input.dispatchKeyEvent", params, until).await?;
+                    self.page
+                        .call("Input.dispatchKeyEvent", params, until)
+                        .await?;
                 }
             }
             (false, _) => {
@@ -368,9 +320,11 @@ impl<'a> Acting<'a> {
                 self.page.call("Input.insertText", params, until).await?;
             }
         }
-        let answer = self.page.evaluate(World::Own, until, self.time.slack(), |_| {
-            World::Own.call("filled", &[&quoted(text)])
-        });
+        let answer = self
+            .page
+            .evaluate(World::Own, until, self.time.slack(), |_| {
+                World::Own.call("filled", &[&quoted(text)])
+            });
         match answer.await {
             Ok(answer) => settled(answer).map(|_| "filled".to_owned()),
             // The text has led to another document.
@@ -423,7 +377,10 @@ impl<'a> Acting<'a> {
             self.page.call(method, params, hard).await?;
             // It was so before the input: is it still?
             let early = |at: &Json| at["at"].as_f64() < input;
-            if answer.as_ref().is_ok_and(|at| at["already"] == true || early(at)) {
+            if answer
+                .as_ref()
+                .is_ok_and(|at| at["already"] == true || early(at))
+            {
                 answer = self.wait_once(wait, what, None, until).await.map(|mut at| {
                     at["already"] = Json::from(true);
                     at
@@ -463,7 +420,11 @@ impl<'a> Acting<'a> {
         let id = id.unwrap_or_else(|| self.page.next_wait());
         let script = |left: u128| call_of(wait, "wait", id, what, left);
         let slack = self.time.slack();
-        settled(self.page.evaluate(world_of(wait), until, slack, script).await?)
+        settled(
+            self.page
+                .evaluate(world_of(wait), until, slack, script)
+                .await?,
+        )
     }
 
     async fn eval(
@@ -481,7 +442,9 @@ impl<'a> Acting<'a> {
              return text; }})()"
         );
         let slack = self.time.slack();
-        let value = self.page.evaluate(World::Page, until, slack, |_| script.clone());
+        let value = self
+            .page
+            .evaluate(World::Page, until, slack, |_| script.clone());
         let value = match value.await? {
             Json::String(text) => text,
             _ => "null".to_owned(),
@@ -511,7 +474,9 @@ impl<'a> Acting<'a> {
         let viewport = self.stage.target().viewport;
         let picture = screenshot::take(self.page, viewport, until).await?;
         let came = format!("{} bytes", picture.len());
-        self.attempt.meter.note(note(format!("screenshot {name}"), Some(picture)));
+        self.attempt
+            .meter
+            .note(note(format!("screenshot {name}"), Some(picture)));
         Ok(came)
     }
 
@@ -564,39 +529,4 @@ fn call_of(wait: &Wait, function: &str, id: u64, what: &str, left: u128) -> Stri
     };
     let (id, kind, left) = (id.to_string(), quoted(wait.kind), left.to_string());
     world_of(wait).call(function, &[&id, &kind, &what, &left])
-}
-
-/// A path behind that of the base, or a whole URL.
-fn join(base: &str, path: &str) -> Result<Url, Trouble> {
-    let whole = if path.starts_with("http://") || path.starts_with("https://") {
-        Cow::Borrowed(path)
-    } else {
-        let base = base.trim_end_matches('/');
-        Cow::Owned(format!("{base}/{}", path.trim_start_matches('/')))
-    };
-    Url::parse(&whole).map_err(|error| Trouble::Broken(format!("`{whole}` is no URL: {error}")))
-}
-
-/// A URL as messages show it.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Only URLs without a host refuse this.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_stand_behind_the_base() {
-        let joined = |base, path| String::from(join(base, path).unwrap());
-        assert_eq!(joined("http://x/ui/", "/live?a=1#b"), "http://x/ui/live?a=1#b");
-        assert_eq!(joined("http://x", ""), "http://x/");
-        assert_eq!(joined("http://x/ui", "https://y/z"), "https://y/z");
-        let url = Url::parse("http://me:pass@x/").unwrap();
-        assert_eq!(shown(&url), "http://x/");
-    }
 }

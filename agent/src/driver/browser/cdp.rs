@@ -101,12 +101,7 @@ impl Cdp {
     }
 
     /// Asks for something whose result nobody needs; false: there is no room for it.
-    pub(super) fn post(
-        &self,
-        session: Option<&str>,
-        method: &'static str,
-        params: Json,
-    ) -> bool {
+    pub(super) fn post(&self, session: Option<&str>, method: &'static str, params: Json) -> bool {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let text = message(id, session, method, params);
         self.out.try_send(text).is_ok()
@@ -197,7 +192,10 @@ mod tests {
         let browser = async {
             let first: Json = serde_json::from_str(&out.recv().await.unwrap()).unwrap();
             let second: Json = serde_json::from_str(&out.recv().await.unwrap()).unwrap();
-            assert_eq!((&second["sessionId"], &second["params"]["x"]), (&json!("S"), &json!(1)));
+            assert_eq!(
+                (&second["sessionId"], &second["params"]["x"]),
+                (&json!("S"), &json!(1))
+            );
             let refused = json!({ "id": second["id"], "error": { "message": "no" } });
             cdp.take(&refused.to_string()).unwrap();
             let done = json!({ "id": first["id"], "result": { "y": 2 } });
@@ -229,7 +227,10 @@ mod tests {
             .take(r#"{"method":"Page.x","sessionId":"S","params":{"a":1}}"#)
             .unwrap()
             .unwrap();
-        assert_eq!((event.session.as_deref(), event.method.as_str()), (Some("S"), "Page.x"));
+        assert_eq!(
+            (event.session.as_deref(), event.method.as_str()),
+            (Some("S"), "Page.x")
+        );
         assert!(cdp.take(r#"{"id":77,"result":{}}"#).unwrap().is_none());
         assert!(cdp.take("{").is_err());
     }

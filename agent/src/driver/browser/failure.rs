@@ -27,6 +27,17 @@ pub(super) enum Trouble {
     Failed(Box<StageError>),
 }
 
+/// Who can still say what a page shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaves {
+    /// The page itself.
+    Page,
+    /// The browser, which knows its title and URL.
+    Browser,
+    /// Nobody.
+    Nobody,
+}
+
 impl From<CallError> for Trouble {
     fn from(error: CallError) -> Self {
         match error {
@@ -44,9 +55,13 @@ impl From<StageError> for Trouble {
 }
 
 impl Trouble {
-    /// Whether the page can still be asked what it shows.
-    pub(super) fn leaves_page(&self) -> bool {
-        !matches!(self, Self::Gone(_))
+    /// Who can still say what the page shows.
+    pub(super) fn leaves(&self) -> Leaves {
+        match self {
+            Self::Gone(_) => Leaves::Nobody,
+            Self::Hung => Leaves::Browser,
+            _ => Leaves::Page,
+        }
     }
 
     /// The failure of an action that had so much time.
@@ -61,7 +76,9 @@ impl Trouble {
             }
             Self::Hung => failed(
                 ErrorKind::Timeout,
-                format!("the page did not answer within {limit:?}: a script of it may run without end"),
+                format!(
+                    "the page did not answer within {limit:?}: a script of it may run without end"
+                ),
             ),
             Self::Gone(reason) => failed(ErrorKind::Reset, reason.to_string()),
             Self::Refused(text) => failed(ErrorKind::Protocol, text),
@@ -114,8 +131,16 @@ mod tests {
     fn navigations_fail_as_requests_do() {
         for (text, kind, code) in [
             ("net::ERR_CONNECTION_REFUSED", ErrorKind::Refused, None),
-            ("net::ERR_NAME_NOT_RESOLVED", ErrorKind::Unavailable, Some("dns")),
-            ("net::ERR_CERT_AUTHORITY_INVALID", ErrorKind::Protocol, Some("tls")),
+            (
+                "net::ERR_NAME_NOT_RESOLVED",
+                ErrorKind::Unavailable,
+                Some("dns"),
+            ),
+            (
+                "net::ERR_CERT_AUTHORITY_INVALID",
+                ErrorKind::Protocol,
+                Some("tls"),
+            ),
             ("net::ERR_EMPTY_RESPONSE", ErrorKind::Reset, None),
             ("net::ERR_SOMETHING_NEW", ErrorKind::Protocol, None),
         ] {
@@ -130,7 +155,10 @@ mod tests {
         let error = trouble.failure("click `#a`", Duration::from_micros(1_900_400));
         assert_eq!(error.message, "click `#a`: no element matches, after 1.9s");
         let gone = Trouble::from(CallError::Ended("the browser ended: signal 9".into()));
-        assert!(!gone.leaves_page());
-        assert_eq!(gone.failure("click `#a`", Duration::ZERO).kind, ErrorKind::Reset);
+        assert_eq!(gone.leaves(), Leaves::Nobody);
+        assert_eq!(
+            gone.failure("click `#a`", Duration::ZERO).kind,
+            ErrorKind::Reset
+        );
     }
 }

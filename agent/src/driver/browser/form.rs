@@ -67,11 +67,23 @@ pub(super) struct BrowserStage {
 pub(super) enum Action {
     Open(Template),
     Click(Template),
-    Fill { field: Template, with: Template },
-    Select { list: Template, option: Template },
-    Press { chord: Chord, on: Option<Template> },
+    Fill {
+        field: Template,
+        with: Template,
+    },
+    Select {
+        list: Template,
+        option: Template,
+    },
+    Press {
+        chord: Chord,
+        on: Option<Template>,
+    },
     Wait(Wait),
-    Eval { script: Template, name: Option<String> },
+    Eval {
+        script: Template,
+        name: Option<String>,
+    },
     Screenshot(String),
 }
 
@@ -88,9 +100,14 @@ impl Action {
     pub(super) fn is_secret(&self) -> bool {
         match self {
             Self::Open(one) | Self::Click(one) => one.is_secret(),
-            Self::Fill { field: one, with: other } | Self::Select { list: one, option: other } => {
-                one.is_secret() || other.is_secret()
+            Self::Fill {
+                field: one,
+                with: other,
             }
+            | Self::Select {
+                list: one,
+                option: other,
+            } => one.is_secret() || other.is_secret(),
             Self::Press { on, .. } => on.as_ref().is_some_and(Template::is_secret),
             Self::Wait(wait) => wait.what.is_secret(),
             Self::Eval { script, .. } => script.is_secret(),
@@ -121,9 +138,13 @@ fn read_target(item: Item<'_>) -> Option<Arc<dyn Any + Send + Sync>> {
     let url = item.key("browser").and_then(base);
     let contexts = forms::optional(item, "max_contexts", |value| value.int(1..=MOST_CONTEXTS));
     let viewport = forms::optional(item, "viewport", viewport);
-    let program = forms::optional(item, "program", |value| Some(PathBuf::from(&*value.text()?)));
+    let program = forms::optional(item, "program", |value| {
+        Some(PathBuf::from(&*value.text()?))
+    });
     let timeout = forms::optional(item, "timeout", Item::duration);
-    let insecure = forms::optional(item, "tls", |tls| forms::optional(tls, "insecure", Item::bool));
+    let insecure = forms::optional(item, "tls", |tls| {
+        forms::optional(tls, "insecure", Item::bool)
+    });
     Some(Arc::new(Target {
         url: url?,
         max_contexts: usize::try_from(contexts?.unwrap_or(MAX_CONTEXTS)).ok()?,
@@ -166,7 +187,9 @@ fn viewport(item: Item<'_>) -> Option<Viewport> {
 }
 
 fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
-    let target = item.key("target").and_then(|target| target.target("browser"));
+    let target = item
+        .key("target")
+        .and_then(|target| target.target("browser"));
     let fail_on_console = forms::optional(item, "fail_on_console", Item::bool);
     let list = item.key("do")?;
     // All are read before any is missed, so that all problems are found.

@@ -189,18 +189,20 @@ async fn look_after(
         () = stop.cancelled() => Why::Stopped,
         why = serving.serve(stream) => why,
         why = write(sink, calls) => why,
-        () = chromium.drain() => Why::Closed("it is silent".to_owned()),
+        never = chromium.drain() => match never {},
     };
-    let ended = chromium.end().await;
-    let reason = match (why, ended) {
-        (Why::Stopped, _) => "the browser was stopped".to_owned(),
-        (Why::Silent, _) => format!(
+    let reason = match why {
+        Why::Stopped => "the browser was stopped".to_owned(),
+        Why::Silent => format!(
             "the browser did not answer for {:?} and was killed",
             limits::BROWSER_SILENCE
         ),
-        (Why::Closed(_), Some(how)) => format!("the browser ended: {how}"),
-        (Why::Closed(why), None) => format!("the browser closed its connection: {why}"),
+        Why::Closed(why) => match chromium.ended().await {
+            Some(how) => format!("the browser ended: {how}"),
+            None => format!("the browser closed its connection: {why}"),
+        },
     };
+    chromium.end().await;
     let reason: Arc<str> = reason.into();
     for page in serving.pages.borrow().values() {
         page.close(&reason);
@@ -212,11 +214,15 @@ async fn look_after(
 fn not_started(error: &StartError) -> StageError {
     let text = Chain(error).to_string();
     match error {
-        StartError::NotFound(_) => StageError::new(ErrorKind::Refused, text).with_code("no_browser"),
+        StartError::NotFound(_) => {
+            StageError::new(ErrorKind::Refused, text).with_code("no_browser")
+        }
         StartError::Io { .. } | StartError::Ended { .. } => {
             StageError::new(ErrorKind::Refused, text).with_code("no_browser")
         }
-        StartError::Late { .. } => StageError::new(ErrorKind::Timeout, text).with_code("no_browser"),
+        StartError::Late { .. } => {
+            StageError::new(ErrorKind::Timeout, text).with_code("no_browser")
+        }
     }
 }
 

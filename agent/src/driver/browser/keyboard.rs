@@ -113,7 +113,9 @@ impl Chord {
         }
         // With one of these held, a key is a command and types nothing.
         let types = held & 0b111 == 0 && !self.key.text.is_empty();
-        let mut down = self.key.event(if types { "keyDown" } else { "rawKeyDown" }, held);
+        let mut down = self
+            .key
+            .event(if types { "keyDown" } else { "rawKeyDown" }, held);
         if types {
             down["text"] = Json::from(self.key.text.as_str());
         }
@@ -210,11 +212,20 @@ mod tests {
 
     #[test]
     fn keys_type_what_they_stand_for() {
-        for (key, text) in [("Enter", "\r"), ("a", "a"), ("+", "+"), ("ß", "ß"), ("Space", " ")] {
+        for (key, text) in [
+            ("Enter", "\r"),
+            ("a", "a"),
+            ("+", "+"),
+            ("ß", "ß"),
+            ("Space", " "),
+        ] {
             let events = Chord::parse(key).unwrap().events();
             assert_eq!(events[0]["text"], text, "{key}");
         }
-        assert_eq!(Chord::parse("Escape").unwrap().events()[0].get("text"), None);
+        assert_eq!(
+            Chord::parse("Escape").unwrap().events()[0].get("text"),
+            None
+        );
         assert_eq!(kinds("Shift++")[1].1, "+");
     }
 

@@ -117,7 +117,11 @@ pub(super) static ACTION: Keys = Keys {
             Form::Text,
             "Press a key in what has the focus: `Enter`, `Tab`, `ArrowDown`, `a`, `Control+a`.",
         ),
-        Key::new("on", Form::Template, "What `press` gives the focus to first: a selector."),
+        Key::new(
+            "on",
+            Form::Template,
+            "What `press` gives the focus to first: a selector.",
+        ),
         Key::new("wait", Form::Object(&WAIT), "Wait until something is so."),
         Key::new(
             "eval",
@@ -145,9 +149,17 @@ static WAIT: Keys = Keys {
     name: "browser wait",
     doc: "What to wait for.",
     keys: &[
-        Key::new("selector", Form::Template, "An element is visible: a selector."),
+        Key::new(
+            "selector",
+            Form::Template,
+            "An element is visible: a selector.",
+        ),
         Key::new("text", Form::Template, "The page shows this text."),
-        Key::new("gone", Form::Template, "No such element is visible any more: a selector."),
+        Key::new(
+            "gone",
+            Form::Template,
+            "No such element is visible any more: a selector.",
+        ),
         Key::new(
             "expr",
             Form::Template,

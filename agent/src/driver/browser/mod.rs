@@ -14,6 +14,7 @@ mod keys;
 mod page;
 mod pool;
 mod process;
+mod ready;
 mod run;
 mod screenshot;
 mod watched;

@@ -107,7 +107,9 @@ pub(super) async fn attach(
     let target = cdp.call(None, "Target.createTarget", params, soon).await?;
     let target = target["targetId"].as_str().unwrap_or_default().to_owned();
     let params = json!({ "targetId": target, "flatten": true });
-    let attached = cdp.call(None, "Target.attachToTarget", params, soon).await?;
+    let attached = cdp
+        .call(None, "Target.attachToTarget", params, soon)
+        .await?;
     let session = attached["sessionId"].as_str().unwrap_or_default();
     Ok((session.to_owned(), target))
 }
@@ -115,6 +117,7 @@ pub(super) async fn attach(
 /// Makes a page tell what we want to hear, and be as the plan says.
 pub(super) async fn prepare(cdp: &Cdp, spec: &PageSpec, session: &str) -> Result<(), CallError> {
     let mut calls = vec![
+        ("Inspector.enable", json!({})),
         ("Page.enable", json!({})),
         (
             "Runtime.addBinding",
@@ -133,7 +136,10 @@ pub(super) async fn prepare(cdp: &Cdp, spec: &PageSpec, session: &str) -> Result
                 "deviceScaleFactor": 1, "mobile": false,
             }),
         ),
-        ("Emulation.setFocusEmulationEnabled", json!({ "enabled": true })),
+        (
+            "Emulation.setFocusEmulationEnabled",
+            json!({ "enabled": true }),
+        ),
     ];
     if spec.insecure {
         let params = json!({ "ignore": true });
@@ -197,8 +203,15 @@ impl Page {
     pub(super) async fn info(&self, until: Instant) -> Result<(String, String), Trouble> {
         let params = json!({ "targetId": self.opened.target });
         let cdp = &self.opened.cdp;
-        let info = cdp.call(None, "Target.getTargetInfo", params, until).await?;
-        let text = |key: &str| info["targetInfo"][key].as_str().unwrap_or_default().to_owned();
+        let info = cdp
+            .call(None, "Target.getTargetInfo", params, until)
+            .await?;
+        let text = |key: &str| {
+            info["targetInfo"][key]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         Ok((text("title"), text("url")))
     }
 

@@ -4,6 +4,7 @@
 //! input, holds the way to end it: when its input closes it kills the whole group and removes the folder. The input closes
 //! when we say so, when this value is dropped, and when the agent itself is killed, so that every end is the same one.
 
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -171,25 +172,36 @@ impl Chromium {
     }
 
     /// Reads what it says until it says no more. Cancel safe: what is read is thrown away.
-    pub(super) async fn drain(&mut self) {
+    pub(super) async fn drain(&mut self) -> Infallible {
         let mut buffer = vec![0; limits::BROWSER_SAID];
-        while self.stderr.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
-        std::future::pending::<()>().await;
+        while self
+            .stderr
+            .read(&mut buffer)
+            .await
+            .is_ok_and(|read| read > 0)
+        {}
+        std::future::pending().await
     }
 
-    /// Ends it with all its processes, and removes its folder. Returns how it had ended before, if it had.
-    pub(super) async fn end(mut self) -> Option<String> {
-        // One that ended by itself may need a moment to be seen.
-        let before = timeout(limits::BROWSER_ENDED, self.child.wait()).await;
+    /// How it ended, if it has ended by itself, which may need a moment to be seen.
+    pub(super) async fn ended(&mut self) -> Option<String> {
+        let ended = timeout(limits::BROWSER_ENDED, self.child.wait()).await;
+        Some(how(ended.ok()?.ok()?))
+    }
+
+    /// Ends it with all its processes, and removes its folder.
+    pub(super) async fn end(mut self) {
         drop(self.keeper.stdin.take());
         match timeout(limits::BROWSER_END, self.keeper.wait()).await {
             Ok(Ok(status)) if status.success() => {}
             result => tracing::warn!(?result, "a browser's folder could not be removed"),
         }
-        if timeout(limits::BROWSER_END, self.child.wait()).await.is_err() {
+        if timeout(limits::BROWSER_END, self.child.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(pid = self.child.id(), "a browser did not end when killed");
         }
-        Some(how(before.ok()?.ok()?))
     }
 }
 
@@ -210,9 +222,8 @@ fn find(named: Option<&Path>) -> Result<PathBuf, StartError> {
     }
     if let Some(name) = std::env::var_os(VARIABLE).filter(|name| !name.is_empty()) {
         let name = PathBuf::from(name);
-        return on_path(&name).ok_or_else(|| {
-            StartError::NotFound(format!("{VARIABLE} names `{}`", name.display()))
-        });
+        return on_path(&name)
+            .ok_or_else(|| StartError::NotFound(format!("{VARIABLE} names `{}`", name.display())));
     }
     NAMES
         .iter()
@@ -325,7 +336,10 @@ async fn endpoint(stderr: &mut ChildStderr, said: &mut Vec<u8>) -> io::Result<Op
 /// The last of what it said, as the end of a sentence.
 fn tail(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
-    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let last = lines[lines.len().saturating_sub(3)..].join(" | ");
     if last.is_empty() {
         String::new()
@@ -342,18 +356,31 @@ mod tests {
     fn a_program_that_is_not_there_is_told_with_the_way_out() {
         let error = find(Some(Path::new("/no/such/chromium"))).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("/no/such/chromium") && text.contains("apt-get install"), "{text}");
+        assert!(
+            text.contains("/no/such/chromium") && text.contains("apt-get install"),
+            "{text}"
+        );
         assert!(find(Some(Path::new("sh"))).is_ok());
-        assert!(find(Some(Path::new("/etc/passwd"))).is_err(), "it cannot be run");
+        assert!(
+            find(Some(Path::new("/etc/passwd"))).is_err(),
+            "it cannot be run"
+        );
     }
 
     #[tokio::test]
     async fn one_that_ends_at_once_is_told_with_what_it_said() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("chromium");
-        std::fs::write(&program, "#!/bin/sh\necho cannot open display >&2\nexit 7\n").unwrap();
+        std::fs::write(
+            &program,
+            "#!/bin/sh\necho cannot open display >&2\nexit 7\n",
+        )
+        .unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let error = Chromium::start(Some(&program)).await.unwrap_err().to_string();
+        let error = Chromium::start(Some(&program))
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("exit code 7"), "{error}");
         assert!(error.contains("cannot open display"), "{error}");
     }

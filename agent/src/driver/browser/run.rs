@@ -9,16 +9,16 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value as Json;
 use testmesh_shared::plan::ErrorKind;
+use testmesh_shared::plan::Pool;
 use testmesh_shared::plan::expr::Value;
 use testmesh_shared::plan::form::STAGE_TIMEOUT;
-use testmesh_shared::plan::Pool;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::actions::{Acting, Time};
-use super::failure::{Trouble, call_failure};
+use super::failure::{Leaves, Trouble, call_failure};
 use super::form::BrowserStage;
 use super::host::Open;
 use super::page::{Page, PageSpec, Whole, World};
@@ -141,19 +141,17 @@ impl BrowserStage {
         page.watched().trace(attempt.traceparent);
         let mut acting = Acting::new(self, attempt, page, base, time);
         let acted = acting.run().await;
-        if let Err((error, leaves_page)) = acted {
-            let error = if leaves_page {
-                self.explained(error, page, time).await
-            } else {
-                error
-            };
+        if let Err((error, leaves)) = acted {
+            let error = self.explained(error, leaves, page, time).await;
             tell(attempt, &page.watched().news());
             return Err(error);
         }
         let value = if attempt.stage.reads("page") {
-            Some(shown(&acting).await.map_err(|trouble| {
-                trouble.failure("look at the page", time.margin)
-            })?)
+            Some(
+                shown(&acting)
+                    .await
+                    .map_err(|trouble| trouble.failure("look at the page", time.margin))?,
+            )
         } else {
             None
         };
@@ -163,7 +161,7 @@ impl BrowserStage {
             let count = news.errors.len();
             let message = format!("the page had {count} errors, the first: {}", first.text);
             let error = StageError::new(ErrorKind::Expectation, message).with_code("page_error");
-            return Err(self.explained(error, page, time).await);
+            return Err(self.explained(error, Leaves::Page, page, time).await);
         }
         Ok(Results {
             status: acting.status,
@@ -173,32 +171,43 @@ impl BrowserStage {
     }
 
     /// The failure with what the page shows, in words and as a picture.
-    async fn explained(&self, error: StageError, page: &Page, time: Time) -> StageError {
+    async fn explained(
+        &self,
+        error: StageError,
+        leaves: Leaves,
+        page: &Page,
+        time: Time,
+    ) -> StageError {
         let now = Instant::now();
-        let until = now + time.margin.saturating_sub(time.slack()) / 2;
-        let seen = page.evaluate(World::Own, until, Duration::ZERO, |_| {
-            World::Own.call("seen", &[])
-        });
-        let (shows, text) = match seen.await {
-            Ok(seen) => {
-                let text = |key: &str| seen[key].as_str().unwrap_or_default();
-                (shows(text("title"), text("url"), text("text")), text("text").to_owned())
-            }
+        let until = (now + limits::BROWSER_LOOK).min(time.give_up + time.margin * 7 / 8);
+        let half = now + until.saturating_duration_since(now) / 2;
+        let mut seen = None;
+        if leaves == Leaves::Page {
+            let call = |_| World::Own.call("seen", &[]);
+            seen = page
+                .evaluate(World::Own, half, Duration::ZERO, call)
+                .await
+                .ok();
+        }
+        let text = |key: &str| seen.as_ref().and_then(|seen| seen[key].as_str());
+        let mut message = error.message.clone();
+        if let (Some(title), Some(url), Some(text)) = (text("title"), text("url"), text("text")) {
+            message.push_str(&shows(title, url, text));
+        } else if leaves != Leaves::Nobody
+            && let Ok((title, url)) = page.info(until).await
+        {
             // The browser knows a little of a page that does not answer.
-            Err(_) => match page.info(until).await {
-                Ok((title, url)) => (shows(&title, &url, ""), String::new()),
-                Err(_) => (String::new(), String::new()),
-            },
-        };
-        let mut message = format!("{}{shows}", error.message);
+            let _ = write!(message, "; the page is \"{title}\" at {url}");
+        }
         let mut picture = None;
         if page.is_secret.get() {
             let _ = write!(message, " ({})", screenshot::SECRET);
-        } else {
-            let until = now + time.margin.saturating_sub(time.slack());
-            picture = screenshot::take(page, self.target().viewport, until).await.ok();
+        } else if leaves == Leaves::Page {
+            let viewport = self.target().viewport;
+            picture = screenshot::take(page, viewport, until).await.ok();
         }
-        let body = &text[..text.floor_char_boundary(limits::EVIDENCE_BYTES)];
+        let body = text("text").unwrap_or_default();
+        let body = &body[..body.floor_char_boundary(limits::EVIDENCE_BYTES)];
         let evidence = Evidence {
             status: error.status,
             body: Bytes::copy_from_slice(body.as_bytes()),
@@ -214,7 +223,11 @@ impl BrowserStage {
 fn shows(title: &str, url: &str, text: &str) -> String {
     let plain = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let excerpt: String = plain.chars().take(limits::BROWSER_EXCERPT_CHARS).collect();
-    let more = if excerpt.len() < plain.len() { "…" } else { "" };
+    let more = if excerpt.len() < plain.len() {
+        "…"
+    } else {
+        ""
+    };
     let text = match excerpt.as_str() {
         "" => "no text".to_owned(),
         excerpt => format!("\"{excerpt}{more}\""),
@@ -254,7 +267,10 @@ fn whole_value((seen, timing): (Json, Json), acting: &Acting<'_>, news: &News) -
             ("text", Value::from(message.text.clone())),
         ])
     });
-    let errors = news.errors.iter().map(|error| Value::from(error.text.clone()));
+    let errors = news
+        .errors
+        .iter()
+        .map(|error| Value::from(error.text.clone()));
     let values = acting.values.iter();
     let mut entries = vec![
         ("url", text("url")),

@@ -16,7 +16,11 @@ pub(super) const SECRET: &str =
     "no screenshot is taken of a page into which a secret was put, for pictures cannot be masked";
 
 /// Takes a PNG of what the page shows, at a smaller size if it would be too large.
-pub(super) async fn take(page: &Page, viewport: Viewport, until: Instant) -> Result<Bytes, Trouble> {
+pub(super) async fn take(
+    page: &Page,
+    viewport: Viewport,
+    until: Instant,
+) -> Result<Bytes, Trouble> {
     for scale in [1.0, 0.5, 0.25] {
         let params = json!({
             "format": "png",

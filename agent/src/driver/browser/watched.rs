@@ -162,7 +162,10 @@ impl Watched {
 
     fn console_called(&self, params: &Json) {
         let level = params["type"].as_str().unwrap_or("log");
-        let said = params["args"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let said = params["args"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let text = said.iter().map(argument).collect::<Vec<_>>().join(" ");
         self.say(level, &text);
         if matches!(level, "error" | "assert") {
@@ -190,7 +193,9 @@ impl Watched {
     }
 
     fn input_came(&self, params: &Json) {
-        let payload = params["payload"].as_str().filter(|_| params["name"] == BINDING);
+        let payload = params["payload"]
+            .as_str()
+            .filter(|_| params["name"] == BINDING);
         let input: Option<Json> = payload.and_then(|text| serde_json::from_str(text).ok());
         let at = input.and_then(|input| input["at"].as_f64());
         let mut state = self.state();
@@ -268,7 +273,10 @@ fn argument(value: &Json) -> String {
     }
     let described = value["unserializableValue"].as_str();
     let described = described.or_else(|| value["description"].as_str());
-    described.or_else(|| value["type"].as_str()).unwrap_or("null").to_owned()
+    described
+        .or_else(|| value["type"].as_str())
+        .unwrap_or("null")
+        .to_owned()
 }
 
 /// What a script threw, without its stack.
@@ -276,12 +284,19 @@ pub(super) fn exception(details: &Json) -> String {
     let thrown = &details["exception"];
     let text = match thrown["description"].as_str() {
         // Frames stand on lines of their own.
-        Some(description) => description.split("\n    at ").next().unwrap_or_default().to_owned(),
+        Some(description) => description
+            .split("\n    at ")
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         None if thrown.is_object() => argument(thrown),
         None => String::new(),
     };
     if text.is_empty() {
-        return details["text"].as_str().unwrap_or("an exception").to_owned();
+        return details["text"]
+            .as_str()
+            .unwrap_or("an exception")
+            .to_owned();
     }
     text
 }
@@ -309,7 +324,11 @@ mod tests {
     fn created(page: &Watched, name: &str, frame: &str, id: &str) {
         let aux = json!({ "frameId": frame });
         let context = json!({ "name": name, "uniqueId": id, "auxData": aux });
-        take(page, "Runtime.executionContextCreated", json!({ "context": context }));
+        take(
+            page,
+            "Runtime.executionContextCreated",
+            json!({ "context": context }),
+        );
     }
 
     #[test]
@@ -333,15 +352,29 @@ mod tests {
     fn console_and_errors_are_kept_bounded_and_taken_once() {
         let page = Watched::new("F".into());
         let args = json!([{ "type": "string", "value": "a" }, { "type": "number", "value": 2 }]);
-        take(&page, "Runtime.consoleAPICalled", json!({ "type": "error", "args": args }));
-        let thrown = json!({ "text": "Uncaught", "exception": { "description": "Error: x\n    at f (y)" } });
-        take(&page, "Runtime.exceptionThrown", json!({ "exceptionDetails": thrown }));
-        let entry = json!({ "level": "error", "source": "network", "text": "404", "url": "http://x/y" });
+        take(
+            &page,
+            "Runtime.consoleAPICalled",
+            json!({ "type": "error", "args": args }),
+        );
+        let thrown =
+            json!({ "text": "Uncaught", "exception": { "description": "Error: x\n    at f (y)" } });
+        take(
+            &page,
+            "Runtime.exceptionThrown",
+            json!({ "exceptionDetails": thrown }),
+        );
+        let entry =
+            json!({ "level": "error", "source": "network", "text": "404", "url": "http://x/y" });
         take(&page, "Log.entryAdded", json!({ "entry": entry }));
         let icon = json!({ "level": "error", "source": "network", "text": "404", "url": "http://x/favicon.ico" });
         take(&page, "Log.entryAdded", json!({ "entry": icon }));
         let news = page.news();
-        let errors: Vec<_> = news.errors.iter().map(|error| (error.code, error.text.as_str())).collect();
+        let errors: Vec<_> = news
+            .errors
+            .iter()
+            .map(|error| (error.code, error.text.as_str()))
+            .collect();
         let expect = [
             ("page_console", "a 2"),
             ("page_exception", "Error: x"),
@@ -352,11 +385,21 @@ mod tests {
         assert!(page.news().errors.is_empty());
         for _ in 0..limits::BROWSER_CONSOLE + 7 {
             let args = json!([{ "type": "string", "value": "ä".repeat(10_000) }]);
-            take(&page, "Runtime.consoleAPICalled", json!({ "type": "log", "args": args }));
+            take(
+                &page,
+                "Runtime.consoleAPICalled",
+                json!({ "type": "log", "args": args }),
+            );
         }
         let news = page.news();
-        assert_eq!((news.console.len(), news.dropped), (limits::BROWSER_CONSOLE, 7));
-        assert_eq!(news.console[0].text.chars().count(), limits::BROWSER_CONSOLE_CHARS + 1);
+        assert_eq!(
+            (news.console.len(), news.dropped),
+            (limits::BROWSER_CONSOLE, 7)
+        );
+        assert_eq!(
+            news.console[0].text.chars().count(),
+            limits::BROWSER_CONSOLE_CHARS + 1
+        );
     }
 
     #[test]
@@ -364,7 +407,11 @@ mod tests {
         let page = Watched::new("F".into());
         let input = |at: f64| {
             let payload = json!({ "type": "pointerup", "at": at }).to_string();
-            take(&page, "Runtime.bindingCalled", json!({ "name": BINDING, "payload": payload }));
+            take(
+                &page,
+                "Runtime.bindingCalled",
+                json!({ "name": BINDING, "payload": payload }),
+            );
         };
         input(1.0);
         page.expect_input();
@@ -387,6 +434,9 @@ mod tests {
             { "name": "Accept", "value": "*/*" },
             { "name": "traceparent", "value": "00-1-2-01" },
         ]);
-        assert_eq!(answer.params, json!({ "requestId": "R", "headers": headers }));
+        assert_eq!(
+            answer.params,
+            json!({ "requestId": "R", "headers": headers })
+        );
     }
 }
