@@ -28,12 +28,12 @@ async fn every_action_does_what_it_says() {
         &site().await,
         ", viewport: { width: 800, height: 600 }",
         &[
-            ("form", "20s", actions),
-            ("keys", "20s", keys),
-            ("more", "20s", more),
+            ("form", "60s", actions),
+            ("keys", "60s", keys),
+            ("more", "60s", more),
             (
                 "size",
-                "20s",
+                "60s",
                 "{ eval: '[innerWidth, innerHeight]', as: size }",
             ),
         ],
@@ -87,7 +87,7 @@ async fn actions_wait_until_their_element_can_be_used() {
         return;
     }
     let actions = "{ open: /late }, { click: '#go' }, { wait: { expr: out.textContent } }, { eval: 'Number(out.textContent)', as: at }";
-    let bench = bench(&site().await, "", &[("late", "20s", actions)]);
+    let bench = bench(&site().await, "", &[("late", "60s", actions)]);
     let results = bench.run("late").await.expect("late");
     let at = read(&results, "page.values.at").as_f64().expect("a number");
     assert!(at >= 800.0, "clicked at {at} ms, when it was still covered");
@@ -102,75 +102,76 @@ async fn alone_displays_are_timed_from_the_input() {
     let stages = [
         (
             "open",
-            "20s",
+            "60s",
             "{ open: /delay }, { wait: { text: always } }",
         ),
         (
             "element",
-            "20s",
+            "60s",
             "{ open: /delay }, { click: '#go' }, { wait: { selector: '#shown' } }",
         ),
         (
             "key",
-            "20s",
+            "60s",
             "{ open: /delay }, { press: Enter, on: '#go' }, { wait: { text: there } }",
         ),
         (
             "expr",
-            "20s",
+            "60s",
             "{ open: /delay }, { click: '#go' }, { wait: { expr: window.ready } }",
         ),
         (
             "style",
-            "20s",
+            "60s",
             "{ open: /delay }, { click: '#styled' }, { wait: { selector: '#shown' } }",
         ),
         (
             "away",
-            "20s",
+            "60s",
             "{ open: /delay }, { click: '#away' }, { wait: { selector: '#late' } }",
         ),
         (
             "later",
-            "20s",
+            "60s",
             "{ open: /second }, { wait: { selector: '#late' } }",
         ),
         (
             "quick",
-            "20s",
+            "60s",
             "{ open: /delay }, { click: '#at-once' }, { wait: { selector: '#quick' } }",
         ),
     ];
     let bench = bench(&site().await, "", &stages);
     bench.run("open").await.expect("a browser that is warm");
-    for _ in 0..3 {
-        for (name, least, most) in [
-            ("open", 0.0, 1_000.0),
-            ("element", 200.0, 260.0),
-            ("key", 200.0, 360.0),
-            ("expr", 200.0, 260.0),
-            ("style", 200.0, 260.0),
-            ("away", 200.0, 1_000.0),
-            ("later", 200.0, 1_000.0),
-            ("quick", 0.0, 60.0),
-        ] {
+    for (name, earliest, latest) in [
+        ("open", 0.0, 1_000.0),
+        ("element", 200.0, 260.0),
+        ("key", 200.0, 260.0),
+        ("expr", 200.0, 260.0),
+        ("style", 200.0, 260.0),
+        ("away", 200.0, 500.0),
+        ("later", 200.0, 500.0),
+        ("quick", 0.0, 60.0),
+    ] {
+        let mut best = f64::MAX;
+        for _ in 0..5 {
             bench.meter.displays.borrow_mut().clear();
             let results = bench.run(name).await.expect(name);
             let took = read(&results, "page.display").as_f64().expect(name) * 1e3;
-            let recorded: Vec<_> = bench
-                .meter
-                .displays
-                .borrow()
-                .iter()
-                .map(Duration::as_secs_f64)
-                .collect();
+            let recorded: Vec<_> = bench.meter.displays.borrow().clone();
             assert_eq!(recorded.len(), 1, "{name}");
-            assert!((recorded[0] * 1e3 - took).abs() < 0.001, "{name}");
             assert!(
-                took >= least && took < most,
-                "{name} was displayed after {took} ms"
+                (recorded[0].as_secs_f64() * 1e3 - took).abs() < 0.001,
+                "{name}"
             );
+            // Never early. Late it is if the machine is: what counts is the best of a few.
+            assert!(took >= earliest, "{name} was displayed after {took} ms");
+            best = best.min(took);
         }
+        assert!(
+            best < latest,
+            "{name} was displayed after {best} ms at best"
+        );
     }
 }
 
@@ -182,17 +183,17 @@ async fn what_was_there_before_is_not_timed() {
     let stages = [
         (
             "before",
-            "20s",
+            "60s",
             "{ open: /delay }, { wait: { selector: '#always' } }, { click: '#go' }, { wait: { selector: '#always' } }",
         ),
         (
             "apart",
-            "20s",
+            "60s",
             "{ open: /delay }, { click: '#at-once' }, { eval: 'new Promise((done) => setTimeout(done, 300))' }, { wait: { selector: '#quick' } }",
         ),
         (
             "gone",
-            "20s",
+            "60s",
             "{ open: /delay }, { eval: 'setTimeout(() => always.remove(), 300)' }, { wait: { gone: '#always' } }",
         ),
     ];
@@ -221,10 +222,10 @@ async fn a_page_stays_for_its_session_and_others_do_not_see_it() {
     let stages = [
         (
             "visit",
-            "20s",
+            "60s",
             "{ open: /cookies }, { eval: had.textContent, as: had }",
         ),
-        ("look", "20s", "{ eval: had.textContent, as: had }"),
+        ("look", "60s", "{ eval: had.textContent, as: had }"),
     ];
     let bench = bench(&site().await, "", &stages);
     let had = |results: Results| text(&results, "page.values.had");
@@ -245,7 +246,7 @@ async fn what_a_page_complains_of_is_told() {
     }
     let actions = "{ open: /noisy }, { click: '#go' }, { wait: { expr: window.asked } }";
     let site = site().await;
-    let quiet = bench(&site, "", &[("noisy", "20s", actions)]);
+    let quiet = bench(&site, "", &[("noisy", "60s", actions)]);
     let results = quiet.run("noisy").await.expect("noisy");
     let notes = quiet.meter.notes.take();
     let mut told: Vec<_> = notes
@@ -285,7 +286,7 @@ async fn dialogs_hold_nothing_up() {
         return;
     }
     let actions = "{ open: /dialog }, { click: '#go' }, { wait: { text: 'false' } }";
-    let bench = bench(&site().await, "", &[("dialog", "20s", actions)]);
+    let bench = bench(&site().await, "", &[("dialog", "60s", actions)]);
     let results = bench.run("dialog").await.expect("dialog");
     assert_eq!(text(&results, "page.console[0].text"), "alert: look");
     assert_eq!(text(&results, "page.console[1].text"), "confirm: sure?");
@@ -301,7 +302,7 @@ async fn requests_to_the_target_carry_the_trace_and_no_others() {
         "{{ open: '/traced?other={other}' }}, {{ wait: {{ text: 'own:' }} }}, {{ wait: {{ text: 'other:' }} }}, {{ open: /trace }}, {{ eval: document.body.innerText, as: document }}, \
          {{ open: '/traced?other={other}' }}, {{ wait: {{ text: 'own:' }} }}, {{ wait: {{ text: 'other:' }} }}"
     );
-    let bench = bench(&site().await, "", &[("traced", "20s", &actions)]);
+    let bench = bench(&site().await, "", &[("traced", "60s", &actions)]);
     let results = bench.run("traced").await.expect("traced");
     let shown = text(&results, "page.text");
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

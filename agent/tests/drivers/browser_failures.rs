@@ -30,7 +30,7 @@ async fn failures_say_what_was_waited_for_and_what_the_page_shows() {
         ),
         (
             "no_field",
-            "20s",
+            "60s",
             "{ open: /form }, { fill: '#go', with: x }",
         ),
         (
@@ -38,23 +38,23 @@ async fn failures_say_what_was_waited_for_and_what_the_page_shows() {
             "2s",
             "{ open: /form }, { select: '#view', option: Other }",
         ),
-        ("no_css", "20s", "{ open: /form }, { click: '##' }"),
-        ("throws", "20s", "{ eval: 'throw new Error(\"oh\")' }"),
-        ("syntax", "20s", "{ eval: 'a b' }"),
-        ("huge", "20s", "{ eval: '\"x\".repeat(1e6)' }"),
+        ("no_css", "60s", "{ open: /form }, { click: '##' }"),
+        ("throws", "60s", "{ eval: 'throw new Error(\"oh\")' }"),
+        ("syntax", "60s", "{ eval: 'a b' }"),
+        ("huge", "60s", "{ eval: '\"x\".repeat(1e6)' }"),
         (
             "bad_expr",
-            "20s",
+            "60s",
             "{ open: /delay }, { click: '#go' }, { wait: { expr: 'a b' } }",
         ),
         ("not_true", "1s", "{ wait: { expr: '1 === 2' } }"),
         (
             "status",
-            "20s",
+            "60s",
             "{ open: '/status?code=404' }, { click: '#never' }",
         ),
-        ("refused", "20s", "{ open: 'http://127.0.0.1:9/' }"),
-        ("dns", "20s", "{ open: 'http://no-such-host.invalid/' }"),
+        ("refused", "60s", "{ open: 'http://127.0.0.1:9/' }"),
+        ("dns", "60s", "{ open: 'http://no-such-host.invalid/' }"),
     ];
     let bench = bench(&site().await, "", &stages);
     bench
@@ -149,7 +149,7 @@ async fn no_picture_is_taken_of_a_page_with_a_secret() {
     let stages = [
         (
             "secret",
-            "20s",
+            "60s",
             "{ open: /form }, { screenshot: before }, { fill: '#user', with: '${secrets.token}' }, { screenshot: after }",
         ),
         ("fails", "1s", "{ click: '#nope' }"),
@@ -188,7 +188,7 @@ async fn a_page_that_hangs_costs_its_session_only() {
     }
     let stages = [
         ("hang", "2s", "{ open: /hanging }, { click: '#go' }"),
-        ("form", "20s", "{ open: /form }"),
+        ("form", "60s", "{ open: /form }"),
     ];
     let bench = bench(&site().await, ", max_contexts: 1", &stages);
     bench.run("form").await.expect("a browser that is warm");
@@ -216,11 +216,11 @@ async fn places_are_bounded_and_waited_for() {
     let stages = [
         (
             "hold",
-            "20s",
+            "60s",
             "{ open: /form }, { eval: 'new Promise((done) => setTimeout(done, 1500))' }",
         ),
         ("short", "400ms", "{ open: /form }"),
-        ("long", "20s", "{ open: /form }"),
+        ("long", "60s", "{ open: /form }"),
     ];
     let bench = bench(&site().await, ", max_contexts: 1", &stages);
     bench.run("long").await.expect("a browser that is warm");
@@ -286,8 +286,8 @@ async fn a_browser_that_is_killed_is_noticed_at_once_and_replaced() {
         return;
     }
     let stages = [
-        ("long", "30s", "{ open: /form }, { wait: { text: never } }"),
-        ("form", "20s", "{ open: /form }"),
+        ("long", "60s", "{ open: /form }, { wait: { text: never } }"),
+        ("form", "60s", "{ open: /form }"),
     ];
     let bench = bench(&site().await, "", &stages);
     bench.run("form").await.expect("a browser");
@@ -316,8 +316,8 @@ async fn a_page_that_crashes_costs_its_session_only() {
         return;
     }
     let stages = [
-        ("long", "30s", "{ open: /form }, { wait: { text: never } }"),
-        ("form", "20s", "{ open: /form }"),
+        ("long", "60s", "{ open: /form }, { wait: { text: never } }"),
+        ("form", "60s", "{ open: /form }"),
     ];
     let bench = bench(&site().await, "", &stages);
     bench.run("form").await.expect("a browser");
@@ -395,10 +395,10 @@ async fn a_stage_that_is_cut_closes_its_page() {
     let stages = [
         (
             "visit",
-            "20s",
+            "60s",
             "{ open: /cookies }, { eval: had.textContent, as: had }",
         ),
-        ("wait", "20s", "{ wait: { text: never } }"),
+        ("wait", "60s", "{ wait: { text: never } }"),
     ];
     let bench = bench(&site().await, ", max_contexts: 1", &stages);
     bench.run("visit").await.expect("visit");
@@ -414,7 +414,7 @@ async fn nothing_is_left_behind() {
     if !has_browser() {
         return;
     }
-    let bench = bench(&site().await, "", &[("form", "20s", "{ open: /form }")]);
+    let bench = bench(&site().await, "", &[("form", "60s", "{ open: /form }")]);
     bench.run("form").await.expect("a browser");
     assert!(processes().len() > 3, "a browser has several processes");
     assert_eq!(folders().len(), 1);

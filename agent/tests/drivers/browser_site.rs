@@ -1,11 +1,9 @@
 //! Pages for the tests of `browser`, and how their stages are run.
 
-use std::collections::HashMap;
 use std::env;
 
 use axum::Router;
-use axum::extract::Query;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Html;
 use axum::routing::get;
 use testmesh_agent::driver::contract::{Results, StageError};
@@ -100,8 +98,10 @@ const TRACED: &str = r##"<!doctype html><title>Traced</title><p id=own></p><p id
   fetch(other + "/trace").then((answer) => answer.text()).then((text) => (document.getElementById("other").textContent = `other:${text}`));
 </script>"##;
 
-async fn status(Query(query): Query<HashMap<String, u16>>) -> (StatusCode, Html<&'static str>) {
-    let code = query.get("code").copied().unwrap_or(200);
+/// Answers with the status behind `code=`.
+async fn status(uri: Uri) -> (StatusCode, Html<&'static str>) {
+    let code = uri.query().and_then(|query| query.strip_prefix("code="));
+    let code = code.and_then(|code| code.parse().ok()).unwrap_or(200);
     let code = StatusCode::from_u16(code).expect("a status");
     (code, Html("<title>Status</title><p>a page</p>"))
 }

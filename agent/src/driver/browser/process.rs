@@ -32,9 +32,9 @@ const NAMES: [&str; 6] = [
 /// Names the program where a target does not.
 const VARIABLE: &str = "TESTMESH_CHROMIUM";
 
-/// Nothing of a first start, of updates, of crash reports, whose handlers leave the process group, and of saving power in tabs
-/// that nobody looks at.
-const FLAGS: [&str; 20] = [
+/// Nothing of a first start, of updates, and of saving power in tabs that nobody looks at. Chromium's crash handlers leave its
+/// process group, and end by themselves when it has ended; without them (`--disable-crashpad-for-testing`) no page loads.
+const FLAGS: [&str; 19] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -49,7 +49,6 @@ const FLAGS: [&str; 20] = [
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
     "--disable-breakpad",
-    "--disable-crashpad-for-testing",
     "--disable-extensions",
     "--disable-popup-blocking",
     "--disable-features=Translate,MediaRouter,OptimizationHints",
