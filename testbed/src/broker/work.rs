@@ -41,7 +41,12 @@ enum Left {
 /// Runs until the testbed drains and the queues of its jobs are gone, but for no longer than a shutdown waits.
 pub(crate) async fn run(server: Arc<Server>, broker: Broker, mut work: Work) {
     loop {
-        match connect(&broker).await {
+        let connected = tokio::select! {
+            biased;
+            () = server.tasks.shutdown().draining() => return end(&broker),
+            connected = connect(&broker) => connected,
+        };
+        match connected {
             Ok((connection, channel)) => {
                 let connection = Arc::new(connection);
                 broker.inner.link.up();
