@@ -19,10 +19,6 @@ use tokio::time::timeout;
 use crate::kit::PATIENCE;
 
 /// The address that a variable names; none is a failure in CI.
-#[expect(
-    clippy::print_stderr,
-    reason = "the lint knows tests by their attribute alone, and this is called by them"
-)]
 fn address(variable: &str) -> Option<String> {
     let found = env::var(variable).ok().filter(|text| !text.is_empty());
     assert!(
