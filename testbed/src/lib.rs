@@ -35,6 +35,7 @@ mod store;
 mod task_flow;
 mod testbed;
 mod trace;
+mod ui;
 mod view;
 
 pub use behavior::{Behavior, BehaviorError, Entry, Kind, Needs, Strength, TABLE, Takes};

@@ -86,3 +86,33 @@ pub(crate) const MAX_COMMAND_TEXT: usize = 256;
 pub(crate) const COMMANDS_LISTED: usize = 50;
 /// How long the REST API is away while it restarts.
 pub(crate) const RESTART: Duration = Duration::from_millis(1_500);
+/// Streams shown on pages at once: thirty windows of three streams for a handful of users. Each holds a descriptor more
+/// than a client without a page does.
+pub(crate) const MAX_BRIDGES: usize = 512;
+/// Rows that a page may be sent ahead of what it has drawn.
+pub(crate) const MAX_PAGE_WINDOW: usize = 1_024;
+/// What a page sends is a number.
+pub(crate) const MAX_PAGE_FRAME: usize = 256;
+/// What a bridge may hold for a page that reads slowly: the row in hand, which a client takes up to 50 MiB of, and its
+/// frame's head.
+pub(crate) const BRIDGE_BUFFER: usize = MAX_MESSAGE + 64 * 1024;
+/// A job's message, as clients limit it.
+pub(crate) const MAX_MESSAGE: usize = 50 * 1024 * 1024;
+/// How long a bridge tries to reach a job whose pod comes up: most take 6 s, the slowest seen took 21 s.
+pub(crate) const DIAL_PATIENCE: Duration = Duration::from_secs(30);
+/// How long one try may take to connect.
+pub(crate) const DIAL_ATTEMPT: Duration = Duration::from_secs(5);
+/// How long to wait between tries: short against 6 s, and four refused connections a second cost nothing.
+pub(crate) const DIAL_RETRY: Duration = Duration::from_millis(250);
+/// HTTP/2 pings to a job and how long their answer may take, as the viewer has them.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(30);
+pub(crate) const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(10);
+/// How often a page is pinged, and how long it may be silent: three pings.
+pub(crate) const PAGE_PING: Duration = Duration::from_secs(15);
+pub(crate) const PAGE_HEARD_WITHIN: Duration = Duration::from_secs(45);
+/// How long one frame may take to be written.
+pub(crate) const PAGE_WRITE: Duration = Duration::from_secs(30);
+/// How long a page may pause: longer than any job lets a client not read.
+pub(crate) const PAGE_PAUSE: Duration = Duration::from_secs(600);
+/// How long a page may take to read what is on its way when its stream ends, and to close.
+pub(crate) const PAGE_GOODBYE: Duration = Duration::from_secs(30);

@@ -1,16 +1,14 @@
 //! The matrix *behavior × plan*: which plan must catch which misbehavior of the testbed, and by what it must show.
 //!
 //! [`ROWS`] is the one table: a behavior has a row, a plan that a row does not name must pass. [`FORMS`] has each shipped
-//! plan in the short form that a test can afford. [`INFRASTRUCTURE`] has the behaviors that need MongoDB or RabbitMQ.
+//! plan in the short form that a test can afford. Plans that need more than a testbed are in [`crate::real`].
 
 mod form;
-mod infrastructure;
 mod pair;
 mod row;
 mod table;
 
 pub use form::{FORMS, Form};
-pub use infrastructure::INFRASTRUCTURE;
-pub use pair::{check_healthy, check_pair};
+pub use pair::{check_healthy, check_pair, check_sign};
 pub use row::{Row, Sign};
 pub use table::ROWS;

@@ -68,8 +68,7 @@ impl Mongo {
 
     /// A testbed whose MongoDB is at a proxy.
     pub(crate) fn config_at(&self, host: &str) -> Config {
-        // A set of one would be looked for at its own address, not at the proxy's.
-        let uri = format!("mongodb://{host}/?directConnection=true");
+        let uri = format!("mongodb://{host}");
         Config {
             mongodb: Some(uri.parse().unwrap()),
             mongodb_database: self.database.name().to_owned(),

@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod broker;
+mod chromium;
 mod contract;
 mod faults;
 mod findings;
@@ -15,3 +16,5 @@ mod store;
 mod streams;
 mod task_flow;
 mod tracing_join;
+mod ui;
+mod ui_browser;
