@@ -94,6 +94,9 @@ mod tests {
         credit.give(1_000);
         assert!(credit.take().now_or_never().is_some());
         assert!(credit.take().now_or_never().is_some());
-        assert!(credit.take().now_or_never().is_none(), "two, not a thousand");
+        assert!(
+            credit.take().now_or_never().is_none(),
+            "two, not a thousand"
+        );
     }
 }

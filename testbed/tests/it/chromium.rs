@@ -74,7 +74,8 @@ impl Chromium {
             complaints: Vec::new(),
             _profile: profile,
         };
-        let target = json!({ "url": "about:blank", "newWindow": true, "width": 1440, "height": 900 });
+        let target =
+            json!({ "url": "about:blank", "newWindow": true, "width": 1440, "height": 900 });
         let target = browser.call("Target.createTarget", target).await;
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let session = browser.call("Target.attachToTarget", attach).await;
@@ -92,7 +93,10 @@ impl Chromium {
         if let Some(session) = &self.session {
             request["sessionId"] = json!(session);
         }
-        self.socket.send(Message::text(request.to_string())).await.unwrap();
+        self.socket
+            .send(Message::text(request.to_string()))
+            .await
+            .unwrap();
         loop {
             let frame = timeout(PATIENCE, self.socket.next()).await;
             let frame = frame.unwrap_or_else(|_| panic!("{method} got no answer"));
@@ -115,15 +119,24 @@ impl Chromium {
     /// Opens an address and waits until the page is there.
     pub(crate) async fn open(&mut self, url: &str) {
         let answer = self.call("Page.navigate", json!({ "url": url })).await;
-        assert!(answer["errorText"].is_null(), "{url}: {}", answer["errorText"]);
+        assert!(
+            answer["errorText"].is_null(),
+            "{url}: {}",
+            answer["errorText"]
+        );
         self.until("document.readyState === 'complete'").await;
     }
 
     /// The value of an expression, awaited if it is a promise.
     pub(crate) async fn eval(&mut self, expression: &str) -> Value {
-        let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let params =
+            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let mut answer = self.call("Runtime.evaluate", params).await;
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
+        assert!(
+            answer["exceptionDetails"].is_null(),
+            "{expression}: {}",
+            answer["exceptionDetails"]
+        );
         answer["result"]["value"].take()
     }
 
@@ -143,15 +156,14 @@ impl Chromium {
     pub(crate) async fn close(mut self) {
         self.session = None;
         self.call("Browser.close", json!({})).await;
-        timeout(PATIENCE, self.process.wait()).await.unwrap().unwrap();
+        timeout(PATIENCE, self.process.wait())
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
 /// The browser that the environment names.
-#[expect(
-    clippy::print_stderr,
-    reason = "the lint knows tests by their attribute alone, and this is called by them"
-)]
 fn program() -> Option<PathBuf> {
     let found = env::var_os("TESTMESH_CHROMIUM").map(PathBuf::from);
     assert!(

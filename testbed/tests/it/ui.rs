@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use prost::Message as _;
 use serde_json::{Value, json};
 use testmesh_testbed::{Config, HistoricEnd};
 use tokio::net::TcpStream;
@@ -31,7 +30,9 @@ impl Bridge {
     /// The next frame that is not a ping; none once the bridge has closed.
     async fn frame(&mut self) -> Option<Message> {
         loop {
-            let frame = timeout(PATIENCE, self.0.next()).await.expect("a frame in time");
+            let frame = timeout(PATIENCE, self.0.next())
+                .await
+                .expect("a frame in time");
             match frame {
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
@@ -80,7 +81,9 @@ impl Bridge {
 }
 
 async fn streams_open(bed: &Bed) -> u64 {
-    bed.get("/_testbed").await.1["streams_open"].as_u64().unwrap()
+    bed.get("/_testbed").await.1["streams_open"]
+        .as_u64()
+        .unwrap()
 }
 
 async fn until_streams_open(bed: &Bed, wanted: u64) {
@@ -125,7 +128,11 @@ async fn the_page_and_all_its_files_are_served_with_a_policy_that_they_keep() {
         };
         assert_eq!(kind, wanted, "{path}");
         // Modules import their neighbours.
-        for part in text.split("from \"./").skip(1).filter(|_| wanted.contains("javascript")) {
+        for part in text
+            .split("from \"./")
+            .skip(1)
+            .filter(|_| wanted.contains("javascript"))
+        {
             let import = format!("/panda/{}", part.split('"').next().unwrap());
             if !paths.contains(&import) {
                 paths.push(import);
@@ -134,7 +141,15 @@ async fn the_page_and_all_its_files_are_served_with_a_policy_that_they_keep() {
         checked += 1;
     }
     assert!(paths.len() >= 12, "{paths:?}");
-    for forbidden in [" style=", " onclick=", " onload=", "<style", "javascript:", "http://", "https://"] {
+    for forbidden in [
+        " style=",
+        " onclick=",
+        " onload=",
+        "<style",
+        "javascript:",
+        "http://",
+        "https://",
+    ] {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
     assert_eq!(bed.get("/panda/no.js").await.0, 404);
@@ -150,14 +165,24 @@ async fn every_control_has_an_accessible_name() {
     for kind in ["<input ", "<select ", "<button "] {
         for part in page.split(kind).skip(1) {
             let tag = part.split('>').next().unwrap();
-            let id = tag.split("id=\"").nth(1).unwrap().split('"').next().unwrap();
+            let id = tag
+                .split("id=\"")
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap();
             let labelled = page.contains(&format!("<label for=\"{id}\""));
             assert!(labelled || kind == "<button ", "{id} has no label");
             controls += 1;
         }
     }
     assert!(controls >= 20, "{controls}");
-    for live in ["id=\"error\" role=\"alert\"", "id=\"state\" data-state=\"idle\" role=\"status\"", "aria-live=\"polite\""] {
+    for live in [
+        "id=\"error\" role=\"alert\"",
+        "id=\"state\" data-state=\"idle\" role=\"status\"",
+        "aria-live=\"polite\"",
+    ] {
         assert!(page.contains(live), "{live}");
     }
 }
@@ -189,7 +214,10 @@ async fn the_bridge_tells_how_a_call_ended() {
     let job = bed.job(&historic()).await;
     let (rows, status) = Bridge::of(&bed, &job, 1, "").await.whole().await;
     assert_eq!(rows.len(), 120);
-    assert_eq!(status, json!({ "status": "UNAVAILABLE", "message": "Cancelling all calls" }));
+    assert_eq!(
+        status,
+        json!({ "status": "UNAVAILABLE", "message": "Cancelling all calls" })
+    );
     let mut wrong = Bridge::of(&bed, &job, 3, "").await;
     let status = wrong.text().await;
     assert_eq!(status["status"], "INVALID_ARGUMENT", "{status}");
@@ -207,8 +235,16 @@ async fn a_page_that_goes_ends_its_call_and_the_job_is_idle() {
     drop(bridge);
     let start = Instant::now();
     until_streams_open(&bed, 0).await;
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-    bed.until(&format!("/metadata/{}", job["job_id"].as_str().unwrap()), 404).await;
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+    bed.until(
+        &format!("/metadata/{}", job["job_id"].as_str().unwrap()),
+        404,
+    )
+    .await;
 
     let job = bed.job(&live()).await;
     let mut bridge = Bridge::of(&bed, &job, 0, "").await;
@@ -276,7 +312,10 @@ async fn the_bridge_waits_for_a_pod_that_comes_up() {
     let mut bridge = Bridge::of(&bed, &job, 2, "").await;
     bridge.opened().await;
     let took = start.elapsed();
-    assert!((ready..ready + Duration::from_secs(3)).contains(&took), "{took:?}");
+    assert!(
+        (ready..ready + Duration::from_secs(3)).contains(&took),
+        "{took:?}"
+    );
     bridge.row().await;
 }
 
@@ -295,7 +334,11 @@ async fn a_bridge_never_shows_another_job_that_got_the_port() {
     let mut stream = bed.stream(&first, 0).await.unwrap();
     next(&mut stream).await.unwrap();
     drop(stream);
-    bed.until(&format!("/metadata/{}", first["job_id"].as_str().unwrap()), 404).await;
+    bed.until(
+        &format!("/metadata/{}", first["job_id"].as_str().unwrap()),
+        404,
+    )
+    .await;
     let start = Instant::now();
     let second = loop {
         let second = bed.job(&live()).await;
@@ -384,5 +427,9 @@ async fn a_server_that_ends_tells_its_pages_and_waits_for_nobody() {
         }
     });
     assert_eq!(status["status"], "UNAVAILABLE");
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
 }
