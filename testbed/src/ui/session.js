@@ -38,7 +38,8 @@ export class Session {
 
   /**
    * Asks for a job and shows it. What was shown goes on until the new job is accepted, if `keep`.
-   * @param {{view: string, body: object}} request
+   * @param {{view: string, body: object, wholeFrom?: number | null}} request `wholeFrom` is where a playback began that
+   * goes on in the middle
    */
   async start(request, { keep }) {
     this.generation += 1;
@@ -107,6 +108,7 @@ export class Session {
   }
 
   close() {
+    this.silent = false;
     for (const link of this.links) link.close();
   }
 
@@ -164,7 +166,10 @@ class Link {
     this.dialedAt = performance.now();
     this.heardAt = this.dialedAt;
     const { id } = this.session.job;
-    const url = new URL(`panda/stream?job_id=${encodeURIComponent(id)}&stream=${this.stream}&window=${WINDOW}`, location.href);
+    const url = new URL(
+      `panda/stream?job_id=${encodeURIComponent(id)}&stream=${this.stream}&window=${WINDOW}`,
+      location.href,
+    );
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
@@ -212,7 +217,9 @@ class Link {
     const { first: from, last: to } = this.session.job.streams[this.stream];
     if (row.startChannel !== from || row.endChannel !== to) {
       // A port that is another job's by now sends its rows: they must not be drawn as if they were ours.
-      this.session.fail(problems.foreign(this.stream, `${row.startChannel} to ${row.endChannel}`, `${from} to ${to}`));
+      this.session.fail(
+        problems.foreign(this.stream, `${row.startChannel} to ${row.endChannel}`, `${from} to ${to}`),
+      );
       return;
     }
     const first = this.lastKey === null;
@@ -243,10 +250,14 @@ class Link {
     if (frame.status === undefined) return;
     if (this.isComplete()) this.finish();
     else if (frame.status === "OK") this.session.fail(problems.endedEarly(this.stream, this.left()));
-    else {
-      const of = { stream: this.stream, opened: this.opened || this.lastKey !== null, jobId: this.session.job.id };
-      this.session.fail(problems.streamFailed(frame, of));
-    }
+    else this.fail(frame);
+  }
+
+  fail(end) {
+    const opened = this.opened || this.lastKey !== null;
+    this.session.fail(
+      problems.streamFailed(end, { stream: this.stream, opened, jobId: this.session.job.id }),
+    );
   }
 
   // The websocket closed without a status: the server or the network is gone.
@@ -262,9 +273,8 @@ class Link {
       () => false,
     );
     if (this.done || socket !== this.socket) return;
-    this.session.fail(
-      here ? problems.streamFailed({ status: "UNAVAILABLE", message: "" }, { stream: this.stream, opened: true, jobId: this.session.job.id }) : problems.unreachable(),
-    );
+    if (here) this.fail({ status: "UNAVAILABLE", message: "" });
+    else this.session.fail(problems.unreachable());
   }
 
   finish() {
@@ -295,7 +305,7 @@ class Link {
     }
     if (!this.opened && this.redials === 0) {
       if (now - this.dialedAt > OPEN_PATIENCE_MS) {
-        this.session.fail(problems.streamFailed({ status: "DEADLINE_EXCEEDED", message: "" }, { stream: this.stream, opened: false, jobId: this.session.job.id }));
+        this.fail({ status: "DEADLINE_EXCEEDED", message: "" });
       }
       return null;
     }
@@ -317,9 +327,8 @@ class Link {
 }
 
 async function configure(request, signal) {
-  const response = await ask("configure", request.body, signal);
-  const text = await response.text().catch(() => "");
-  if (response.status !== 200) throw failure(problems.refused(response.status, text, request.body));
+  const { status, text } = await ask("configure", request.body, signal);
+  if (status !== 200) throw failure(problems.refused(status, text, request.body));
   let answer;
   try {
     answer = JSON.parse(text);
@@ -332,7 +341,8 @@ async function configure(request, signal) {
 function job(answer, { body }) {
   const amount = Number(answer.stream_amount);
   const stepMs = Number(answer.lines_dt) * 1000;
-  const right = typeof answer.job_id === "string" && Number.isInteger(amount) && amount > 0 && amount <= 64 && stepMs > 0;
+  const right =
+    typeof answer.job_id === "string" && Number.isInteger(amount) && amount > 0 && amount <= 64 && stepMs > 0;
   if (!right) throw failure(problems.senseless("It names no job, no streams or no time between lines."));
   const map = Object.entries(answer.channel_to_stream_index ?? {});
   const streams = Array.from({ length: amount }, (_, stream) => {
@@ -355,8 +365,8 @@ function job(answer, { body }) {
 /** Until when the range is recorded, in epoch milliseconds; the range's end if that cannot be told. */
 async function recordedUntil({ start_time: start, end_time: end }, signal) {
   try {
-    const response = await ask("recordings_in_time_range", { start_time: start, end_time: end }, signal);
-    const answer = await response.json();
+    const { text } = await ask("recordings_in_time_range", { start_time: start, end_time: end }, signal);
+    const answer = JSON.parse(text);
     const list = Array.isArray(answer) ? answer : answer.recordings;
     const ends = list.map(([, to]) => (to < 0 ? end : Math.min(to, end)));
     return (ends.length > 0 ? ends.reduce((a, b) => Math.max(a, b)) : end) * 1000;
@@ -368,12 +378,13 @@ async function recordedUntil({ start_time: start, end_time: end }, signal) {
 async function ask(path, body, signal) {
   const patience = AbortSignal.timeout(CONFIGURE_PATIENCE_S * 1000);
   try {
-    return await fetch(path, {
+    const response = await fetch(path, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body),
       signal: AbortSignal.any([signal, patience]),
     });
+    return { status: response.status, text: await response.text() };
   } catch {
     throw failure(patience.aborted ? problems.timedOut(CONFIGURE_PATIENCE_S) : problems.unreachable());
   }
