@@ -59,6 +59,7 @@ impl GrpcStage {
             headers,
             body,
             stream: None,
+            docs: None,
             failure,
         })
     }

@@ -106,6 +106,7 @@ impl HttpStage {
             headers,
             body: Body::Bytes(body),
             stream: None,
+            docs: None,
             failure,
         })
     }
