@@ -26,6 +26,8 @@ const REDIALS = 10;
 /** After a playback's last row, when the server does not end the stream by itself. */
 const QUIET_END_MS = 1_500;
 const WATCH_MS = 250;
+/** A playback's streams keep together: none is further ahead than this part of the picture. */
+const LEAD = 0.25;
 
 export class Session {
   constructor(view) {
@@ -86,8 +88,28 @@ export class Session {
 
   resume() {
     this.paused = false;
-    for (const link of this.links) link.resume();
+    for (const link of this.links) link.heardAt = performance.now();
+    this.advance();
     if (this.name === "paused") this.settle();
+  }
+
+  /** Handles what has come, as far as each stream may. */
+  advance() {
+    if (this.advancing) return;
+    this.advancing = true;
+    try {
+      for (let moved = true; moved;) {
+        moved = false;
+        for (const link of this.links) {
+          while (link.mayHandle()) {
+            link.handle(link.waiting.shift());
+            moved = true;
+          }
+        }
+      }
+    } finally {
+      this.advancing = false;
+    }
   }
 
   /** Whether rows come or may come. */
@@ -190,18 +212,29 @@ class Link {
     this.socket.close();
   }
 
+  // At most as many as the window has rows wait, and a status.
   take(data) {
-    if (this.session.paused && !this.done) this.waiting.push(data);
-    else this.handle(data);
+    this.waiting.push(data);
+    this.session.advance();
   }
 
-  resume() {
-    this.heardAt = performance.now();
-    while (this.waiting.length > 0 && !this.session.paused && !this.done) this.handle(this.waiting.shift());
+  mayHandle() {
+    return !this.done && this.waiting.length > 0 && !this.session.paused && !this.isAhead();
+  }
+
+  /**
+   * Whether the others must catch up first: the server sends each stream of a playback as fast as it goes, and a picture
+   * that has scrolled on with one has no place for the rows of another.
+   */
+  isAhead() {
+    const { endMs, stepMs, lines } = this.session.job;
+    if (endMs === undefined || this.lastKey === null) return false;
+    const start = this.session.request.body.start_time * 1000;
+    const others = this.session.links.filter((link) => !link.done).map((link) => link.lastKey ?? start);
+    return this.lastKey - Math.min(this.lastKey, ...others) > lines * LEAD * stepMs;
   }
 
   handle(data) {
-    if (this.done) return;
     if (typeof data === "string") this.told(JSON.parse(data));
     else this.row(data);
   }
@@ -265,7 +298,7 @@ class Link {
     if (this.done || socket !== this.socket) return;
     if (this.waiting.length > 0) {
       // What has come is shown first, when the user resumes.
-      this.waiting.push(JSON.stringify({ status: "UNAVAILABLE", message: "" }));
+      this.take(JSON.stringify({ status: "UNAVAILABLE", message: "" }));
       return;
     }
     const here = await fetch("ack", { signal: AbortSignal.timeout(5_000) }).then(
@@ -280,6 +313,7 @@ class Link {
   finish() {
     this.close();
     this.session.settle();
+    this.session.advance();
   }
 
   /** Whether every recorded row was drawn: no other fits before the range's end. */
@@ -298,6 +332,11 @@ class Link {
   /** How long the stream has been silent, if it is; calls it again when it is time. */
   watch(now) {
     if (this.done) return null;
+    if (this.isAhead()) {
+      // Its rows wait here.
+      this.heardAt = now;
+      return null;
+    }
     const quiet = now - this.heardAt;
     if (this.isComplete()) {
       if (quiet > QUIET_END_MS) this.finish();

@@ -229,6 +229,32 @@ async fn drag(browser: &mut Chromium) {
 }
 
 #[tokio::test]
+async fn the_streams_of_a_playback_longer_than_the_picture_keep_together() {
+    let Some(mut browser) = Chromium::start().await else {
+        return;
+    };
+    let bed = Bed::quick().await;
+    let query = format!(
+        "run=1&view=historic&start={}&end={}&duration=4&lines=40",
+        FIXED_START,
+        FIXED_START + 100
+    );
+    see(&bed, &mut browser, &query).await;
+    until_state(&mut browser, "ended").await;
+    assert_eq!(text(&mut browser, "rows-drawn").await, "3000");
+    // Every stream's block has its last rows in the picture, down to the last line.
+    let colours = "new Promise((shown) => setTimeout(() => requestAnimationFrame(shown), 100)).then(() => [1, 3, 5].map((sixth) => {
+        const canvas = document.getElementById('spectrogram');
+        const { data } = canvas.getContext('2d').getImageData((canvas.width * sixth) / 6 - 60, canvas.height - 90, 120, 40);
+        return new Set(new Uint32Array(data.buffer)).size; }))";
+    let colours = browser.eval(colours).await;
+    for stream in 0..3 {
+        assert!(colours[stream].as_u64().unwrap() > 10, "{colours}");
+    }
+    browser.close().await;
+}
+
+#[tokio::test]
 async fn every_view_is_accepted_and_drawn() {
     let Some(mut browser) = Chromium::start().await else {
         return;
