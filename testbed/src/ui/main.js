@@ -37,7 +37,7 @@ const $ = (id) => document.getElementById(id);
 const rows = [];
 const tally = new Tally(rows);
 const picture = new Picture($("spectrogram"), { colours });
-const session = new Session({ state, begin, row, problem });
+const session = new Session({ state, begin, row, moved, problem });
 let shown = null;
 let digestAt = 0;
 
@@ -75,6 +75,14 @@ function begin(job, keep) {
 function row(stream, one) {
   tally.add(stream, one, performance.now());
   picture.draw(stream, one);
+}
+
+function moved() {
+  const { streams } = session.job;
+  picture.follow();
+  $("roi-from").value = Math.min(...streams.map((stream) => stream.first));
+  $("roi-to").value = Math.max(...streams.map((stream) => stream.last));
+  describePicture();
 }
 
 function problem(one) {
@@ -327,7 +335,7 @@ function clock(time) {
 }
 
 function describePicture() {
-  const { channels } = shown.request.body;
+  const channels = { min: $("roi-from").value, max: $("roi-to").value };
   const what =
     channels.min === channels.max ? `channel ${channels.min}` : `channels ${channels.min} to ${channels.max}`;
   $("spectrogram").setAttribute(

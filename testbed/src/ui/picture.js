@@ -69,6 +69,14 @@ export class Picture {
     this.request();
   }
 
+  /** The layout's streams have other channels from the next line on; all of them within a few lines. */
+  follow() {
+    const mark = this.newest + 1;
+    if (mark - (this.marks.at(-1) ?? -Infinity) > this.blocks.length) this.marks.push(mark);
+    this.place();
+    this.request();
+  }
+
   setColormap(name) {
     this.colormap = name;
     this.repaint();

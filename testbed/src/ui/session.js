@@ -6,7 +6,8 @@
 // | --- | --- |
 // | `state(name)` | configuring, connecting, streaming, paused, ended, failed, idle |
 // | `begin(job, keep)` | a job was accepted; its rows follow |
-// | `row(stream, row, text)` | a row is to be drawn |
+// | `row(stream, row)` | a row is to be drawn |
+// | `moved()` | the job's streams have other channels from the next row on |
 // | `problem(problem or null)` | something is wrong, or is no more |
 
 import * as problems from "./problem.js";
@@ -247,14 +248,7 @@ class Link {
       this.session.fail(problems.unreadable(this.stream, error.message));
       return;
     }
-    const { first: from, last: to } = this.session.job.streams[this.stream];
-    if (row.startChannel !== from || row.endChannel !== to) {
-      // A port that is another job's by now sends its rows: they must not be drawn as if they were ours.
-      this.session.fail(
-        problems.foreign(this.stream, `${row.startChannel} to ${row.endChannel}`, `${from} to ${to}`),
-      );
-      return;
-    }
+    if (!this.isOurs(row)) return;
     const first = this.lastKey === null;
     const key = row.times[0];
     this.heardAt = performance.now();
@@ -265,6 +259,21 @@ class Link {
     this.redials = 0;
     this.session.view.row(this.stream, row);
     if (first) this.session.settle();
+  }
+
+  // A first row of other channels is another job's; later on, somebody has moved the job's region by a command.
+  isOurs(row) {
+    const { first, last } = this.session.job.streams[this.stream];
+    const { startChannel, endChannel } = row;
+    if (startChannel === first && endChannel === last) return true;
+    if (this.lastKey === null) {
+      const [sent, promised] = [`${startChannel} to ${endChannel}`, `${first} to ${last}`];
+      this.session.fail(problems.foreign(this.stream, sent, promised));
+      return false;
+    }
+    this.session.job.streams[this.stream] = { first: startChannel, last: endChannel };
+    this.session.view.moved();
+    return true;
   }
 
   tell() {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::chromium::Chromium;
+use crate::foreign::Rabbit;
 use crate::kit::{Bed, PATIENCE};
 use crate::ui_kit::{click, drawn, fill, manifest, playback, see, set, text, until_state};
 
@@ -252,6 +253,37 @@ async fn the_streams_of_a_playback_longer_than_the_picture_keep_together() {
         assert!(colours[stream].as_u64().unwrap() > 10, "{colours}");
     }
     browser.close().await;
+}
+
+#[tokio::test]
+async fn a_region_that_a_command_moves_is_followed() {
+    let Some(mut browser) = Chromium::start().await else {
+        return;
+    };
+    let Some(rabbit) = Rabbit::fresh("page").await else {
+        return;
+    };
+    let bed = Bed::start(rabbit.config()).await;
+    see(&bed, &mut browser, "run=1&duration=4").await;
+    until_state(&mut browser, "streaming").await;
+    let region = json!({ "start": 21, "end": 80 });
+    let command = json!({ "type": "RegionOfInterestCommand", "value": region });
+    let commands = rabbit.client().await;
+    commands.send("baby_analyzer.commands.roi", &command).await;
+    let followed = "panda.job.streams[0].first === 21 && panda.job.streams[2].last === 80";
+    browser.until(followed).await;
+    let shown = "['roi-from', 'roi-to'].map((id) => document.getElementById(id).value)";
+    assert_eq!(browser.eval(shown).await, json!(["21", "80"]));
+    // It is the same job, and its rows go on.
+    assert_eq!(text(&mut browser, "job-id").await, "0-1");
+    let before = text(&mut browser, "rows-drawn").await;
+    let more = format!("Number(document.getElementById('rows-drawn').textContent) > {before} + 60");
+    browser.until(&more).await;
+    assert_eq!(text(&mut browser, "rows-lost").await, "0");
+    assert_eq!(browser.eval("panda.state").await, "streaming");
+    browser.close().await;
+    bed.testbed.shutdown().await.unwrap();
+    rabbit.remove().await;
 }
 
 #[tokio::test]
