@@ -1337,6 +1337,24 @@ pub struct DrainAgentReply {
     #[prost(string, tag = "1")]
     pub status: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeftFaultsRequest {
+    #[prost(string, tag = "1")]
+    pub run: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LeftFaultsReply {
+    #[prost(message, repeated, tag = "1")]
+    pub left: ::prost::alloc::vec::Vec<LeftFault>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeftFault {
+    #[prost(string, tag = "1")]
+    pub fault: ::prost::alloc::string::String,
+    /// How a person reverts it.
+    #[prost(string, tag = "2")]
+    pub by_hand: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod control_client {
     #![allow(
@@ -1631,6 +1649,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("testmesh.v1.Control", "DrainAgent"));
             self.inner.unary(req, path, codec).await
         }
+        /// Faults of a sealed run that may still be there.
+        pub async fn left_faults(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LeftFaultsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LeftFaultsReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/testmesh.v1.Control/LeftFaults",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("testmesh.v1.Control", "LeftFaults"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1697,6 +1740,11 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::DrainAgentRequest>,
         ) -> std::result::Result<tonic::Response<super::DrainAgentReply>, tonic::Status>;
+        /// Faults of a sealed run that may still be there.
+        async fn left_faults(
+            &self,
+            request: tonic::Request<super::LeftFaultsRequest>,
+        ) -> std::result::Result<tonic::Response<super::LeftFaultsReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct ControlServer<T> {
@@ -2158,6 +2206,51 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DrainAgentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/testmesh.v1.Control/LeftFaults" => {
+                    #[allow(non_camel_case_types)]
+                    struct LeftFaultsSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::LeftFaultsRequest>
+                    for LeftFaultsSvc<T> {
+                        type Response = super::LeftFaultsReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LeftFaultsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::left_faults(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LeftFaultsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
