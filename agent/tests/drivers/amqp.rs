@@ -8,7 +8,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use testmesh_agent::driver::{Body, Results, StageError};
 use testmesh_shared::plan::expr::Value;
 
-use crate::harness::{Bench, Tree, load, scope, tree};
+use crate::harness::{Bench, Tree, load, read_example, scope, tree};
 use crate::rabbitmq::{self, Tester};
 
 /// Stages of one target: their names, and what stands in `amqp`, with the keys of the stage after ` | `.
@@ -456,6 +456,11 @@ async fn messages_of_a_plan_look_like_those_of_any_client() {
     assert_eq!(headers["b"], AMQPValue::Boolean(true));
     assert_eq!(headers["traceparent"], AMQPValue::LongString("mine".into()));
     tester.end().await;
+}
+
+#[test]
+fn the_example_of_the_reference_is_read() {
+    read_example(include_str!("../../../shared/src/plan/examples/amqp.yaml"));
 }
 
 #[test]

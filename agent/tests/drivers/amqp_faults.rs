@@ -47,10 +47,11 @@ impl Relay {
                     let passing = async {
                         match tls {
                             None => pass(client, server).await,
-                            Some(tls) => match tls.accept(client).await {
-                                Ok(client) => pass(client, server).await,
-                                Err(_) => {}
-                            },
+                            Some(tls) => {
+                                if let Ok(client) = tls.accept(client).await {
+                                    pass(client, server).await;
+                                }
+                            }
                         }
                     };
                     tokio::select! {

@@ -335,7 +335,7 @@ fn publish(item: Item<'_>) -> Option<Publish> {
     let headers = headers(item);
     let properties = item
         .key("properties")
-        .map_or(Some(Properties::default()), properties);
+        .map_or_else(|| Some(Properties::default()), properties);
     let confirm = forms::optional(item, "confirm", Item::bool);
     let persistent = forms::optional(item, "persistent", Item::bool);
     let mandatory = forms::optional(item, "mandatory", Item::bool);
