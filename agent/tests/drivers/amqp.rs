@@ -206,11 +206,11 @@ async fn the_brokers_refusals_are_answers() {
             ("publish", "publish: { exchange: testmesh-none, key: x }"),
             (
                 "unroutable",
-                "publish: { exchange: amq.topic, key: testmesh-none, mandatory: true }",
+                "publish: { exchange: amq.topic, key: testmesh-nowhere, mandatory: true }",
             ),
             (
                 "nowhere",
-                "publish: { exchange: amq.topic, key: testmesh-none }",
+                "publish: { exchange: amq.topic, key: testmesh-nowhere }",
             ),
             (
                 "unseen",
