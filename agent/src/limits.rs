@@ -36,6 +36,18 @@ pub const STREAMS_OF_A_SESSION: usize = 64;
 /// Faults of the data that one stage of one session tells. The rest are counted.
 pub const FAULTS_OF_A_STAGE: usize = 32;
 
+/// What drivers notice in one stage of one session beside that. The rest are counted.
+pub const NOTES_OF_A_STAGE: usize = 64;
+
+/// Pictures that an agent reports in a run, and bytes of all of them: each of the first few failures of a kind has one, of
+/// half a MiB at most. Further findings come without.
+pub const SCREENSHOTS: usize = 40;
+/// See [`SCREENSHOTS`].
+pub const SCREENSHOT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Pictures of one batch, in bytes, so that a batch with all its rows stays below what a coordinator takes.
+pub const BATCH_SCREENSHOT_BYTES: usize = 3 * 1024 * 1024;
+
 /// The longest text that is a row's key as it is; of a longer one its start and digest are. A coordinator takes no more than
 /// 4 KiB.
 pub const KEY_BYTES: usize = 256;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::behavior::{Behavior, parse_duration};
 use crate::profile::{
-    AMQP_VARIABLE, Config, DATABASE, HistoricEnd, JobPorts, MONGODB_VARIABLE, STORAGE_PATH,
-    TaskFlow, Validation,
+    AMQP_VARIABLE, Config, DATABASE, DATABASE_VARIABLE, HistoricEnd, JobPorts, MONGODB_VARIABLE,
+    STORAGE_PATH, TaskFlow, Validation,
 };
 use crate::server_uri::ServerUri;
 
@@ -116,7 +116,7 @@ pub struct Flags {
     #[arg(long, value_name = "URI", env = MONGODB_VARIABLE, hide_env_values = true)]
     mongodb: Option<ServerUri>,
     /// Its database
-    #[arg(long, value_name = "NAME", default_value = DATABASE)]
+    #[arg(long, value_name = "NAME", default_value = DATABASE, env = DATABASE_VARIABLE)]
     mongodb_database: String,
     /// Which of its base paths the recordings are of
     #[arg(long, value_name = "PATH", default_value = STORAGE_PATH)]

@@ -7,6 +7,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Connected,
+    /// Since when, in epoch seconds; it has not been found or lost yet.
+    Seeking(u64),
     /// Since when, in epoch seconds.
     Retrying(u64),
 }
@@ -23,7 +25,7 @@ impl Link {
     pub(crate) fn new(server: &'static str, now: u64) -> Self {
         Self {
             server,
-            state: watch::Sender::new(State::Retrying(now)),
+            state: watch::Sender::new(State::Seeking(now)),
         }
     }
 
@@ -44,14 +46,17 @@ impl Link {
     pub(crate) fn down(&self, now: u64, why: &str) {
         let server = self.server;
         self.state.send_if_modified(|state| {
-            let changed = *state == State::Connected;
-            if changed {
-                *state = State::Retrying(now);
-                tracing::warn!(why, "lost {server}: it is sought until it is back");
-            } else {
-                tracing::debug!(why, "{server} is not there");
-            }
-            changed
+            let since = match *state {
+                State::Connected => now,
+                State::Seeking(since) => since,
+                State::Retrying(_) => {
+                    tracing::debug!(why, "{server} is not there");
+                    return false;
+                }
+            };
+            *state = State::Retrying(since);
+            tracing::warn!(why, "{server} is not there: it is sought until it is");
+            true
         });
     }
 
@@ -70,7 +75,9 @@ impl Link {
     pub(crate) fn describe(&self) -> Value {
         match *self.state.borrow() {
             State::Connected => json!({ "state": "connected" }),
-            State::Retrying(since) => json!({ "state": "retrying", "since": since }),
+            State::Seeking(since) | State::Retrying(since) => {
+                json!({ "state": "retrying", "since": since })
+            }
         }
     }
 }
@@ -84,6 +91,8 @@ mod tests {
         let link = Link::new("MongoDB", 5);
         assert_eq!(link.describe(), json!({ "state": "retrying", "since": 5 }));
         link.lost().await;
+        link.down(7, "refused at the start");
+        assert_eq!(link.describe(), json!({ "state": "retrying", "since": 5 }));
         link.up();
         assert!(link.is_up());
         assert_eq!(link.describe(), json!({ "state": "connected" }));

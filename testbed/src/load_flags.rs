@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::flags::duration;
 use crate::http::view_of;
-use crate::profile::{Config, DATABASE, MONGODB_VARIABLE, STORAGE_PATH};
+use crate::profile::{Config, DATABASE, DATABASE_VARIABLE, MONGODB_VARIABLE, STORAGE_PATH};
 use crate::recordings::{FIXED_END, FIXED_START};
 use crate::server_uri::ServerUri;
 use crate::store::{Before, Load};
@@ -20,7 +20,7 @@ pub struct LoadFlags {
     #[arg(long, value_name = "URI", env = MONGODB_VARIABLE, hide_env_values = true)]
     mongodb: ServerUri,
     /// Its database
-    #[arg(long, value_name = "NAME", default_value = DATABASE)]
+    #[arg(long, value_name = "NAME", default_value = DATABASE, env = DATABASE_VARIABLE)]
     mongodb_database: String,
     /// The base path whose recordings they are
     #[arg(long, value_name = "PATH", default_value = STORAGE_PATH)]

@@ -12,6 +12,8 @@ use crate::store::StoreConfig;
 pub(crate) const MONGODB_VARIABLE: &str = "FOCUS_MONGODB";
 /// The variable that stands for `--amqp`.
 pub(crate) const AMQP_VARIABLE: &str = "FOCUS_AMQP";
+/// The variable that stands for `--mongodb-database`.
+pub(crate) const DATABASE_VARIABLE: &str = "FOCUS_MONGODB_DATABASE";
 /// The database and the base path of production.
 pub(crate) const DATABASE: &str = "focus";
 pub(crate) const STORAGE_PATH: &str = "/focus/root/recordings";
@@ -217,14 +219,16 @@ impl Config {
         self
     }
 
-    /// Takes MongoDB and RabbitMQ from the environment (`FOCUS_MONGODB`, `FOCUS_AMQP`), as `focus-server` does.
+    /// Takes MongoDB and RabbitMQ from the environment (`FOCUS_MONGODB`, `FOCUS_MONGODB_DATABASE`, `FOCUS_AMQP`), as
+    /// `focus-server` does.
     #[must_use]
     pub fn servers_of_environment(mut self) -> Self {
-        let uri = |name| {
-            let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
-            text.parse().ok()
-        };
+        let text = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let uri = |name| text(name)?.parse().ok();
         self.mongodb = uri(MONGODB_VARIABLE);
+        if let Some(database) = text(DATABASE_VARIABLE) {
+            self.mongodb_database = database;
+        }
         self.amqp = uri(AMQP_VARIABLE);
         self
     }

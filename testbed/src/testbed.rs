@@ -147,15 +147,35 @@ async fn servers(config: &Config) -> anyhow::Result<(Servers, OtherWork)> {
 fn begin(server: &Arc<Server>, work: OtherWork) {
     let tasks = &server.tasks;
     if let Some((store, writes)) = work.store {
-        tasks.spawn("mongodb", store::tend(Arc::clone(server), store.clone()));
+        let tending = store::tend(Arc::clone(server), store.clone());
+        let shutdown = tasks.shutdown().clone();
+        tasks.spawn("mongodb", async move {
+            // A silent server is waited for no longer.
+            tokio::select! {
+                () = tending => {}
+                () = shutdown.draining() => {}
+            }
+        });
         let jobs = Arc::clone(server);
         let jobs_left = move || !jobs.jobs.list().is_empty();
         let shutdown = tasks.shutdown().clone();
-        let writing = store::write(store, writes, shutdown, jobs_left);
-        tasks.spawn("task documents", writing);
+        let writing = store::write(store, writes, shutdown.clone(), jobs_left);
+        tasks.spawn("task documents", async move {
+            tokio::select! {
+                () = writing => {}
+                () = shutdown.aborting() => {}
+            }
+        });
     }
     if let Some((broker, work)) = work.broker {
-        tasks.spawn("rabbitmq", broker::run(Arc::clone(server), broker, work));
+        let working = broker::run(Arc::clone(server), broker, work);
+        let shutdown = tasks.shutdown().clone();
+        tasks.spawn("rabbitmq", async move {
+            tokio::select! {
+                () = working => {}
+                () = shutdown.aborting() => {}
+            }
+        });
     }
 }
 

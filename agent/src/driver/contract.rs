@@ -27,6 +27,7 @@ use super::limits;
 use super::message::Encoded;
 use super::transcript::Listener;
 use crate::integrity::{MeshClock, Truths};
+use crate::recorder::Severity;
 
 /// One stage's driver, read from the plan and ready to run any number of times.
 pub trait Driver: fmt::Debug + Send + Sync {
@@ -140,6 +141,8 @@ pub struct Attempt<'a> {
     pub traceparent: &'a str,
     /// When the run started: `wait: { at: D }` counts from here.
     pub run_started: Instant,
+    /// When the runner will cut the try. A driver that has more to say of a time-out than that it was one ends before.
+    pub deadline: Option<Instant>,
     /// The coordinator's clock, for servers whose own is declared by it.
     pub clock: &'a MeshClock,
     /// The truths that the agent has read in this run.
@@ -183,6 +186,10 @@ pub trait Meter: fmt::Debug {
     fn integrity(&self, rows: &RowCounts);
     /// Something wrong with the data of one stream: called at its end, once for each kind.
     fn data_fault(&self, fault: DataFault);
+    /// Something worth knowing that is no failure of the stage: a finding of the session, whatever becomes of the stage.
+    fn note(&self, note: Note) {
+        let _ = note;
+    }
     /// A row for `truth: agree`. The worker collapses equal rows of its sessions; `verified`, `mismatched` and
     /// `unwitnessed` of these rows are the coordinator's to count. Rows that there is no room for count as `unverified`.
     fn agree_row(&self, group: &Rc<str>, key: &RowKey, digest: u64, session: u64);
@@ -233,6 +240,19 @@ pub struct DataFault {
     pub message: String,
 }
 
+/// Something that a driver noticed, for a finding of its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// How grave it is.
+    pub severity: Severity,
+    /// From a closed set.
+    pub code: &'static str,
+    /// What it is: not yet masked.
+    pub message: String,
+    /// A PNG that shows it. It cannot be masked: it shows no secret.
+    pub screenshot: Option<Bytes>,
+}
+
 /// Which row of a stream: what rows of different sessions are matched by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RowKey {
@@ -255,6 +275,8 @@ pub struct Results {
     pub stream: Option<StreamResults>,
     /// The documents of an answer, a list.
     pub docs: Option<Value>,
+    /// What a page shows.
+    pub page: Option<Value>,
     /// What the stage fails with unless one of its expressions reads `status`.
     pub failure: Option<StageError>,
 }
@@ -360,6 +382,8 @@ pub struct StageError {
     pub status: Option<i64>,
     /// Headers and the start of the body that came before the failure.
     pub evidence: Option<Box<Evidence>>,
+    /// A PNG of what was there then. It cannot be masked: it shows no secret.
+    pub screenshot: Option<Bytes>,
     /// It has been counted and told as the failure of a stage within the one that it passes through.
     pub(crate) told: bool,
 }
@@ -373,6 +397,7 @@ impl StageError {
             message: message.into(),
             status: None,
             evidence: None,
+            screenshot: None,
             told: false,
         }
     }
@@ -404,6 +429,12 @@ impl StageError {
     #[must_use]
     pub(crate) fn told(self) -> Self {
         Self { told: true, ..self }
+    }
+
+    /// The same failure with a PNG of what was there, if there is one.
+    #[must_use]
+    pub fn with_screenshot(self, screenshot: Option<Bytes>) -> Self {
+        Self { screenshot, ..self }
     }
 
     /// The same failure with what came before it.

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+#[cfg(feature = "browser")]
+mod browser;
 mod connect;
 pub mod connections;
 pub mod contract;
@@ -26,7 +28,7 @@ mod wait;
 
 pub use connections::Connections;
 pub use contract::{
-    Attempt, Body, DataFault, Driver, Drives, Evidence, Meter, Results, RowCounts, RowKey,
+    Attempt, Body, DataFault, Driver, Drives, Evidence, Meter, Note, Results, RowCounts, RowKey,
     StageError, StreamResults,
 };
 pub use during::During;

@@ -4,6 +4,8 @@ use testmesh_shared::plan::DriverForm;
 
 #[cfg(feature = "amqp")]
 use super::amqp;
+#[cfg(feature = "browser")]
+use super::browser;
 #[cfg(feature = "kubernetes")]
 use super::kubernetes;
 #[cfg(feature = "mongodb")]
@@ -23,4 +25,6 @@ pub static DRIVERS: &[&DriverForm] = &[
     &amqp::FORM,
     #[cfg(feature = "kubernetes")]
     &kubernetes::FORM,
+    #[cfg(feature = "browser")]
+    &browser::FORM,
 ];

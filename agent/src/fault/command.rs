@@ -7,6 +7,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+/// For the output of a program that has ended to come out of its pipes.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 /// Why a command did not do its work.
 #[derive(Debug, Error)]
 pub(super) enum CommandError {
@@ -69,15 +72,16 @@ pub(super) async fn run(words: &[String], within: Duration) -> Result<String, Co
     let ended = async {
         // Whoever keeps the pipes open (a daemon that it started) is not waited for once the program has ended.
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let reading = async { tokio::join!(keep(stdout, &mut out), keep(stderr, &mut err)) };
         let status = {
+            let reading = async { tokio::join!(keep(stdout, &mut out), keep(stderr, &mut err)) };
             tokio::pin!(reading);
-            let status = tokio::select! {
-                status = child.wait() => status,
+            tokio::select! {
                 _ = &mut reading => child.wait().await,
-            };
-            let _ = timeout(Duration::from_millis(100), reading).await;
-            status
+                status = child.wait() => {
+                    let _ = timeout(LAST_WORDS, reading).await;
+                    status
+                }
+            }
         };
         status.map(|status| (status, shown(&out, &err)))
     };

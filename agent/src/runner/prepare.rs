@@ -309,6 +309,7 @@ async fn arm(
     let (events_in, events) = mpsc::channel(count * 4);
     let ended = Arc::new(Ended::new(count, ready.shares.len()));
     let parts = parts(&ready, prepare);
+    let things = Arc::default();
     let mut workers = Vec::with_capacity(count);
     for worker in 0..count {
         let (commands, taken) = mpsc::channel(limits::ORDER_QUEUE);
@@ -316,6 +317,7 @@ async fn arm(
             facts: Arc::clone(&ready.facts),
             catalog: Arc::clone(&catalog),
             shares: turns(&parts, worker, count),
+            shared: Arc::clone(&things),
             ended: Arc::clone(&ended),
             spans: shared.spans.clone(),
             traceparent: prepare.traceparent.parse().ok(),

@@ -30,6 +30,9 @@ pub(super) fn bind(layer: &mut Scope<'_>, stage: &Stage, results: &Results, elap
     if let Some(docs) = results.docs.as_ref().filter(|_| stage.reads("docs")) {
         layer.set("docs", docs.clone());
     }
+    if let Some(page) = results.page.as_ref().filter(|_| stage.reads("page")) {
+        layer.set("page", page.clone());
+    }
     if let Some(stream) = results.stream.as_ref().filter(|_| stage.reads("stream")) {
         let stream = stream.clone();
         layer.set_lazy("stream", move || stream.value());

@@ -8,7 +8,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use testmesh_agent::driver::contract::{
-    Attempt, DataFault, Drives, Meter, Results, RowCounts, RowKey, StageError,
+    Attempt, DataFault, Drives, Meter, Note, Results, RowCounts, RowKey, StageError,
 };
 use testmesh_agent::driver::transcript::Listener;
 use testmesh_agent::driver::{Connections, DRIVERS, During};
@@ -204,6 +204,7 @@ impl Bench {
         let connections = self.session.borrow().clone();
         let attempt = Attempt {
             listener,
+            deadline: stage.timeout.map(|limit| Instant::now() + limit),
             stage,
             scope,
             connections: &connections,
@@ -256,6 +257,8 @@ pub(crate) struct Recorded {
     pub(crate) agreed_streams: RefCell<Vec<(String, u128, u64)>>,
     pub(crate) losses: RefCell<Vec<(&'static str, u64)>>,
     pub(crate) faults: RefCell<Vec<DataFault>>,
+    pub(crate) notes: RefCell<Vec<Note>>,
+    pub(crate) displays: RefCell<Vec<Duration>>,
 }
 
 fn add(cell: &Cell<u64>, more: u64) {
@@ -338,8 +341,13 @@ impl Meter for Recorded {
             .push((group.to_string(), digest, rows));
     }
 
-    fn observe(&self, metric: MetricId, _: Instant, _: Duration) {
-        panic!("{metric} has a method of its own");
+    fn observe(&self, metric: MetricId, _: Instant, took: Duration) {
+        assert_eq!(
+            metric,
+            MetricId::PageDisplay,
+            "{metric} has a method of its own"
+        );
+        self.displays.borrow_mut().push(took);
     }
 
     fn count(&self, metric: MetricId, _: Instant, _: u64) {
@@ -348,6 +356,10 @@ impl Meter for Recorded {
 
     fn data_fault(&self, fault: DataFault) {
         self.faults.borrow_mut().push(fault);
+    }
+
+    fn note(&self, note: Note) {
+        self.notes.borrow_mut().push(note);
     }
 
     fn loss(&self, what: &'static str, count: u64) {

@@ -6,6 +6,12 @@ mod amqp;
 mod amqp_faults;
 #[cfg(feature = "kubernetes")]
 mod apiserver;
+#[cfg(feature = "browser")]
+mod browser;
+#[cfg(feature = "browser")]
+mod browser_failures;
+#[cfg(feature = "browser")]
+mod browser_site;
 mod connect;
 mod grpc;
 mod harness;

@@ -1,5 +1,5 @@
 //! Proxies as processes: they serve, end with their handle, and survive their agent for a while.
-use crate::kit::{LONG, Proxied, SOON, echo, free_port, opening, passes_again, takes};
+use crate::kit::{Proxied, SOON, echo, free_port, opening, passes_again, takes};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -121,5 +121,4 @@ async fn gone(listen: std::net::SocketAddr) {
         }
     };
     timeout(SOON, ends).await.expect("the proxy ends");
-    let _ = LONG;
 }

@@ -71,6 +71,7 @@ pub const PAIRS: &[Pair] = &[
         Sign::Broken(&["max(stage_duration{stage=\"refused\"})"]),
     ),
     caught("drop-row", "mongo-outage", Sign::Rows("missing")),
+    caught("crash-without-mongodb", "mongo-outage", FAILED),
     caught("flip-bit", "data-flow", Sign::Rows("mismatched")),
     caught("drop-row", "data-flow", Sign::Rows("missing")),
     caught(

@@ -27,7 +27,7 @@ Everything else takes only `${vars…}`, resolved when the plan is loaded.
 | `session.id`, `.index`, `.virtual_user`, `.NAME` | the session, and what it saved; a parallel branch's saves are there after it ended, those of a stage of `during` also for the expressions of its stream | stages of scenarios |
 | `agent.id`, `agent.site` | the agent | stages |
 | the name in `as` | the number from 0, or the item | inside of `repeat` |
-| `elapsed`, and what the driver gives: `status`, `headers`, `body`, `text`, `stream` | results of the stage | its own `expect`, `until` and `save` |
+| `elapsed`, and what the driver gives: `status`, `headers`, `body`, `text`, `stream`, `page` | results of the stage | its own `expect`, `until` and `save` |
 | `message`, and `stream` so far | a message that has come | `watch` and `stop: { when }` of its stream |
 
 Beside CEL's own functions there are:
@@ -88,6 +88,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "Thresholds: shares, rates, a phase against another, and one that ends the run.",
         include_str!("examples/thresholds.yaml"),
+    ),
+    (
+        "A page of a real browser for each session: what a user does, and how long it takes until it shows.",
+        include_str!("examples/browser.yaml"),
     ),
 ];
 

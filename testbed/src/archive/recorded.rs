@@ -70,9 +70,9 @@ impl Recorded {
     pub(crate) fn is_empty(&self, start: u64, end: u64) -> bool {
         match self {
             Self::Rule { now } => !recordings::any_within(start, end, *now),
-            Self::Listed(spans) => !spans
-                .iter()
-                .any(|span| span.from < end.saturating_mul(1_000) && span.to > start * 1_000),
+            Self::Listed(spans) => !spans.iter().any(|span| {
+                span.from < end.saturating_mul(1_000) && span.to > start.saturating_mul(1_000)
+            }),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::ensure;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -14,10 +15,10 @@ use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
 use super::apply::apply;
-use super::connection::Broker;
+use super::command;
+use super::connection::{Broker, Living, Removal};
 use super::trace::{consumer as consumer_span, extract};
 use super::work::in_time;
-use super::{command, connection::Living};
 use crate::jobs::Job;
 use crate::limits::{AMQP_PATIENCE, AMQP_PREFETCH, AMQP_QUEUE_BYTES, AMQP_RETRY};
 use crate::server::Server;
@@ -87,8 +88,12 @@ async fn try_open(
     arguments.insert("x-max-length-bytes".into(), most);
     let durable = QueueDeclareOptions::durable();
     let declared = channel.queue_declare(queue.into(), durable, arguments);
-    in_time("declare a queue", declared).await?;
+    let declared = in_time("declare a queue", declared).await?;
     if before == Before::Purge {
+        ensure!(
+            declared.consumer_count() == 0,
+            "the queue {queue} is in use: give each testbed a virtual host of its own"
+        );
         let purged = channel.queue_purge(queue.into(), QueuePurgeOptions::default());
         in_time("purge a queue", purged).await?;
     }
@@ -136,7 +141,19 @@ pub(crate) async fn attend(server: &Server, broker: &Broker, job: &Job, mut open
 
 /// Says that a job's queue is not needed any more.
 pub(crate) fn close(broker: &Broker, job: &str, living: Living) {
-    broker.remove(queue_of(job));
+    broker.remove(Removal {
+        queue: queue_of(job),
+        if_unused: false,
+    });
+    drop(living);
+}
+
+/// Says that the queue of a job that was refused is not needed, if it is that job's at all.
+pub(crate) fn give_up(broker: &Broker, job: &str, living: Living) {
+    broker.remove(Removal {
+        queue: queue_of(job),
+        if_unused: true,
+    });
     drop(living);
 }
 

@@ -46,13 +46,21 @@ pub(super) struct Inner {
     /// There while the exchange is declared on it.
     pub(super) connection: watch::Sender<Option<Arc<Connection>>>,
     pub(super) link: Link,
-    /// Queues of gone jobs.
-    pub(super) removals: Mutex<VecDeque<String>>,
+    /// Queues that nobody needs any more.
+    pub(super) removals: Mutex<VecDeque<Removal>>,
     pub(super) removal: Notify,
     publishes: mpsc::Sender<Publish>,
     /// Jobs that have a queue, or will ask for its removal.
     pub(super) living: AtomicUsize,
     pub(super) counts: Counts,
+}
+
+/// A queue to be deleted.
+#[derive(Debug, Clone)]
+pub(super) struct Removal {
+    pub(super) queue: String,
+    /// It may be another testbed's: then it has a consumer, and stays.
+    pub(super) if_unused: bool,
 }
 
 /// What was lost or left.
@@ -153,22 +161,22 @@ impl Broker {
         }
     }
 
-    /// Has a gone job's queue deleted, as soon as RabbitMQ is there.
-    pub(crate) fn remove(&self, queue: String) {
+    /// Has a queue deleted, as soon as RabbitMQ is there.
+    pub(super) fn remove(&self, removal: Removal) {
         let mut removals = self.removals();
         if removals.len() >= AMQP_REMOVALS_QUEUED {
             self.inner
                 .counts
                 .queues_left
                 .fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(queue, "a queue stays: too many wait to be deleted");
+            tracing::warn!(?removal, "a queue stays: too many wait to be deleted");
             return;
         }
-        removals.push_back(queue);
+        removals.push_back(removal);
         self.inner.removal.notify_one();
     }
 
-    pub(super) fn removals(&self) -> MutexGuard<'_, VecDeque<String>> {
+    pub(super) fn removals(&self) -> MutexGuard<'_, VecDeque<Removal>> {
         self.inner
             .removals
             .lock()

@@ -9,7 +9,7 @@ mod region;
 mod trace;
 mod work;
 
-pub(crate) use attend::{Opened, attend, close, open};
+pub(crate) use attend::{Opened, attend, close, give_up, open};
 pub(crate) use command::Colormap;
 pub(crate) use connection::{Broker, BrokerConfig, Living, check};
 pub(crate) use journal::Journal;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::Instrument;
 
-use super::connection::{Broker, Publish, properties, uri};
+use super::connection::{Broker, Publish, Removal, properties, uri};
 use super::trace::{inject, producer};
 use crate::clock::Clock;
 use crate::limits::{AMQP_ANSWER, AMQP_RETRY, SHUTDOWN_GRACE};
@@ -41,7 +41,12 @@ enum Left {
 /// Runs until the testbed drains and the queues of its jobs are gone, but for no longer than a shutdown waits.
 pub(crate) async fn run(server: Arc<Server>, broker: Broker, mut work: Work) {
     loop {
-        match connect(&broker).await {
+        let connected = tokio::select! {
+            biased;
+            () = server.tasks.shutdown().draining() => return end(&broker),
+            connected = connect(&broker) => connected,
+        };
+        match connected {
             Ok((connection, channel)) => {
                 let connection = Arc::new(connection);
                 broker.inner.link.up();
@@ -222,11 +227,15 @@ async fn remove_queues(broker: &Broker, connection: &Connection) -> bool {
         }
     };
     loop {
-        let Some(queue) = broker.removals().front().cloned() else {
+        let Some(Removal { queue, if_unused }) = broker.removals().front().cloned() else {
             let closed = channel.close(200, "done".into());
             return in_time("close a channel", closed).await.is_ok();
         };
-        let deleted = channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
+        let options = QueueDeleteOptions {
+            if_unused,
+            ..QueueDeleteOptions::default()
+        };
+        let deleted = channel.queue_delete(queue.as_str().into(), options);
         match in_time("delete a queue", deleted).await {
             Ok(_) => {}
             Err(error) if !connection.status().connected() => {
@@ -236,6 +245,11 @@ async fn remove_queues(broker: &Broker, connection: &Connection) -> bool {
                     "a queue is not deleted yet"
                 );
                 return false;
+            }
+            Err(error) if if_unused => {
+                tracing::info!(queue, error = format!("{error:#}"), "a queue is another's");
+                broker.removals().pop_front();
+                return connection.status().connected();
             }
             Err(error) => {
                 let left = &broker.inner.counts.queues_left;

@@ -97,7 +97,7 @@ async fn open_queue(server: &Server, job: &Job) -> Result<Option<Queue>, String>
         })),
         Err(refusal) => {
             // It may have been declared before something else failed.
-            broker::close(&broker, &job.id, living);
+            broker::give_up(&broker, &job.id, living);
             Err(refusal)
         }
     }

@@ -202,6 +202,11 @@ async fn parse(config: &StoreConfig) -> mongodb::error::Result<ClientOptions> {
     options
         .app_name
         .get_or_insert_with(|| "focus-server".to_owned());
+    // A single address is meant as such: a set behind it may call itself by another, which a proxy or a forwarded port
+    // does not lead to.
+    if options.hosts.len() == 1 && options.repl_set_name.is_none() {
+        options.direct_connection.get_or_insert(true);
+    }
     options.server_selection_timeout = Some(config.patience);
     options.connect_timeout = Some(MONGODB_CONNECT);
     options.heartbeat_freq = Some(MONGODB_HEARTBEAT);

@@ -74,11 +74,7 @@ impl Store {
                 .await
                 .map_err(failed)
         };
-        let found = self.within_patience(OPERATION, answer).await;
-        if let Err(error) = &found {
-            tracing::warn!(error = %testmesh_shared::error::Chain(error), "recordings were not looked up");
-        }
-        found
+        self.within_patience(OPERATION, answer).await
     }
 
     /// The collection of the storage path's recordings; none, if no base path matches it.

@@ -3,6 +3,7 @@
 //! Owns the queue of documents, which is bounded: while MongoDB is away it fills, and what no longer fits is counted as
 //! lost. Documents in the queue are written when MongoDB is back, in order.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
@@ -56,7 +57,6 @@ impl Store {
     /// Has a job's document written: what was asked, and when (epoch seconds).
     pub(crate) fn task_created(&self, id: TaskId, job: &str, request: &[u8], at: u64) {
         let document = doc! {
-            "_id": id.0,
             "job_id": job,
             "request": request_of(request),
             "created_at": date(at),
@@ -82,11 +82,7 @@ impl Store {
     async fn put(&self, write: &TaskWrite) -> Result<(), StoreError> {
         let operation = "write the document of a job to MongoDB";
         let failed = |source| StoreError::Failed { operation, source };
-        let name = match write.what {
-            What::Created { .. } => "replace",
-            What::Removed { .. } => "update",
-        };
-        let span = client_span(&self.config().database, TASKS, name);
+        let span = client_span(&self.config().database, TASKS, "update");
         if let Some(trace) = write.trace {
             trace.adopt(&span);
         }
@@ -94,19 +90,14 @@ impl Store {
             let database = self.database().await.map_err(failed)?;
             let tasks = database.collection::<Document>(TASKS);
             let this = doc! { "_id": write.id.0 };
-            match &write.what {
-                // What was written although its answer was lost is written again, not twice.
-                What::Created { document } => tasks
-                    .replace_one(this, document)
-                    .upsert(true)
-                    .await
-                    .map(drop),
-                What::Removed { at } => tasks
-                    .update_one(this, doc! { "$set": { "removed_at": *at } })
-                    .await
-                    .map(drop),
-            }
-            .map_err(failed)
+            let (change, is_new) = match &write.what {
+                // A try whose answer was lost may take effect after a later one, and even after the job's end is
+                // written: only the first does anything.
+                What::Created { document } => (doc! { "$setOnInsert": document }, true),
+                What::Removed { at } => (doc! { "$set": { "removed_at": *at } }, false),
+            };
+            let changed = tasks.update_one(this, change).upsert(is_new).await;
+            changed.map(drop).map_err(failed)
         };
         self.within_patience(operation, answer.instrument(span))
             .await
@@ -138,12 +129,13 @@ pub(crate) async fn write(
             () = shutdown.draining() => break,
         };
         let Some(next) = next else { return };
+        let mut written = pin!(put_until_written(&store, &next));
         tokio::select! {
             biased;
-            () = put_until_written(&store, &next) => {}
+            () = &mut written => {}
             () = shutdown.draining() => {
                 let deadline = Instant::now() + TASK_DOCUMENTS_FLUSH;
-                if timeout_at(deadline, put_until_written(&store, &next)).await.is_err() {
+                if timeout_at(deadline, written).await.is_err() {
                     store.lose(1);
                 }
                 break;

@@ -14,7 +14,7 @@ use crate::server::Server;
 /// How long what could not be brought about is left alone.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-/// Runs until the testbed drains. Dropping it leaves the database as it is.
+/// Runs for ever. Dropping it leaves the database as it is.
 pub(crate) async fn tend(server: Arc<Server>, store: Store) {
     let mut done: Option<Disorder> = None;
     loop {
@@ -42,9 +42,6 @@ pub(crate) async fn tend(server: Arc<Server>, store: Store) {
             }
         }
         rest(&server, MONGODB_HEARTBEAT).await;
-        if server.tasks.shutdown().is_draining() {
-            return;
-        }
     }
 }
 
@@ -57,11 +54,9 @@ async fn bring(store: &Store, wanted: Disorder, now: u64) -> Result<bool, StoreE
         }))
 }
 
-/// Waits, for less if the behaviors change or the testbed drains.
+/// Waits, for less if the behaviors change.
 async fn rest(server: &Server, time: Duration) {
     tokio::select! {
-        biased;
-        () = server.tasks.shutdown().draining() => {}
         () = server.behaviors_changed() => {}
         () = sleep(time) => {}
     }

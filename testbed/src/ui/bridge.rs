@@ -120,12 +120,11 @@ async fn run(
 ) {
     let credit = Credit::new(wanted.window);
     let (mut page, mut from_page) = socket.split();
-    let draining = server.tasks.shutdown().draining();
-    let mut draining = pin!(draining);
+    let shutdown = server.tasks.shutdown();
     let ended = if place.is_some() {
         tokio::select! {
             biased;
-            () = draining.as_mut() => Ok(Status::unavailable("the server is shutting down")),
+            () = shutdown.draining() => Ok(Status::unavailable("the server is shutting down")),
             () = listen(&mut from_page, &credit) => Err(Unread),
             ended = forward(&server, &wanted, &mut page, &credit) => ended,
         }
@@ -135,6 +134,11 @@ async fn run(
         )))
     };
     let Ok(status) = ended else { return };
+    // Whoever has no place must not stay for the goodbye either.
+    let patience = match place {
+        Some(_) => PAGE_GOODBYE,
+        None => CONNECTION_GRACE,
+    };
     let goodbye = async {
         say_goodbye(&mut page, &status).await?;
         // Until the page has closed too: to close over what it still sends would reset the connection, and with it
@@ -142,11 +146,10 @@ async fn run(
         listen(&mut from_page, &credit).await;
         Ok::<_, Unread>(())
     };
-    let mut goodbye = pin!(timeout(PAGE_GOODBYE, goodbye));
     let told = tokio::select! {
-        told = goodbye.as_mut() => told,
+        told = timeout(patience, goodbye) => told,
         () = async {
-            draining.await;
+            shutdown.draining().await;
             sleep(CONNECTION_GRACE).await;
         } => return,
     };

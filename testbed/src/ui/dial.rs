@@ -23,7 +23,7 @@ const STREAM_DATA: &str = "/pandadatastream.DataStreamService/StreamData";
 ///
 /// # Errors
 ///
-/// `NOT_FOUND` if there is no such job (any more), `DEADLINE_EXCEEDED` if its port has not answered for
+/// `NOT_FOUND` if there is no such job (any more), `DEADLINE_EXCEEDED` if it has not answered the call for
 /// [`DIAL_PATIENCE`], or what the job answered.
 ///
 /// # Cancel safety
@@ -34,15 +34,17 @@ pub(crate) async fn open(
     job_id: &str,
     stream: i32,
 ) -> Result<Streaming<Bytes>, Status> {
-    let channel = match timeout(DIAL_PATIENCE, connect(server, job_id)).await {
-        Ok(channel) => channel?,
-        Err(_) => {
-            return Err(Status::deadline_exceeded(format!(
-                "the port of job {job_id} did not answer within {} s",
-                DIAL_PATIENCE.as_secs()
-            )));
-        }
-    };
+    match timeout(DIAL_PATIENCE, call(server, job_id, stream)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "job {job_id} did not answer within {} s",
+            DIAL_PATIENCE.as_secs()
+        ))),
+    }
+}
+
+async fn call(server: &Server, job_id: &str, stream: i32) -> Result<Streaming<Bytes>, Status> {
+    let channel = connect(server, job_id).await?;
     let mut client = Grpc::new(channel).max_decoding_message_size(MAX_MESSAGE);
     client
         .ready()
@@ -50,15 +52,8 @@ pub(crate) async fn open(
         .map_err(|error| Status::unavailable(format!("the job's connection broke: {error}")))?;
     let request = Request::new(StreamDataRequest { stream_id: stream });
     let path = PathAndQuery::from_static(STREAM_DATA);
-    let call = client.server_streaming(request, path, RawRows);
-    // A job that accepts the connection and then says nothing is as good as one that does not answer.
-    match timeout(DIAL_PATIENCE, call).await {
-        Ok(answer) => answer.map(tonic::Response::into_inner),
-        Err(_) => Err(Status::deadline_exceeded(format!(
-            "job {job_id} did not answer the call within {} s",
-            DIAL_PATIENCE.as_secs()
-        ))),
-    }
+    let answer = client.server_streaming(request, path, RawRows).await?;
+    Ok(answer.into_inner())
 }
 
 /// Tries until the job's port answers. The job is looked up each time: once it is gone, its port may be another job's.

@@ -128,10 +128,7 @@ function channelRange(fromField, toField, reader) {
         `Channels are reversed: the last (${max}) must not be below the first (${min}).`,
       );
     } else if (max - min + 1 > LIMITS.channels) {
-      reader.problem(
-        toField,
-        `At most ${LIMITS.channels} channels can be shown, not ${max - min + 1}.`,
-      );
+      reader.problem(toField, `At most ${LIMITS.channels} channels can be shown, not ${max - min + 1}.`);
     }
   }
   return { min, max };
@@ -144,7 +141,10 @@ function inRange(field, channel, reader) {
     return false;
   }
   if (highestChannel !== null && channel > highestChannel) {
-    reader.problem(field, `${NAMES[field]} must be at most ${highestChannel}, the last channel of this fibre.`);
+    reader.problem(
+      field,
+      `${NAMES[field]} must be at most ${highestChannel}, the last channel of this fibre.`,
+    );
     return false;
   }
   return true;

@@ -7,7 +7,16 @@ import { Session } from "./session.js";
 import { Tally } from "./tally.js";
 
 const FIELDS = [
-  "view", "start-time", "end-time", "channels-from", "channels-to", "frequency-from", "frequency-to", "nfft", "duration", "lines",
+  "view",
+  "start-time",
+  "end-time",
+  "channels-from",
+  "channels-to",
+  "frequency-from",
+  "frequency-to",
+  "nfft",
+  "duration",
+  "lines",
 ];
 const STATES = {
   idle: "Idle",
@@ -28,7 +37,7 @@ const $ = (id) => document.getElementById(id);
 const rows = [];
 const tally = new Tally(rows);
 const picture = new Picture($("spectrogram"), { colours });
-const session = new Session({ state, begin, row, problem });
+const session = new Session({ state, begin, row, moved, problem });
 let shown = null;
 let digestAt = 0;
 
@@ -53,7 +62,8 @@ function begin(job, keep) {
   tally.begin(job.streams.length);
   picture.begin(job, { keep });
   $("empty").hidden = true;
-  $("job-id").textContent = job.id;
+  setText("job-id", job.id);
+  setText("row-rate", "–");
   const { channels } = session.request.body;
   $("roi-from").value = channels.min;
   $("roi-to").value = channels.max;
@@ -65,6 +75,14 @@ function begin(job, keep) {
 function row(stream, one) {
   tally.add(stream, one, performance.now());
   picture.draw(stream, one);
+}
+
+function moved() {
+  const { streams } = session.job;
+  picture.follow();
+  $("roi-from").value = Math.min(...streams.map((stream) => stream.first));
+  $("roi-to").value = Math.max(...streams.map((stream) => stream.last));
+  describePicture();
 }
 
 function problem(one) {
@@ -95,7 +113,11 @@ function showProblems(list) {
 function mark(field, text) {
   const input = $(field);
   if (!input || input.getAttribute("aria-invalid") === "true") return;
-  const note = Object.assign(document.createElement("p"), { className: "wrong", id: `${field}-problem`, textContent: text });
+  const note = Object.assign(document.createElement("p"), {
+    className: "wrong",
+    id: `${field}-problem`,
+    textContent: text,
+  });
   input.setAttribute("aria-invalid", "true");
   input.setAttribute("aria-describedby", note.id);
   input.after(note);
@@ -116,7 +138,8 @@ function adapt() {
   $("time-hint").textContent = view === "historic" ? "UTC or epoch seconds" : "empty for live";
   $("group-channels-to").hidden = view === "single";
   $("channels-from-label").textContent = view === "single" ? "Channel" : "From";
-  for (const group of ["group-frequency", "group-nfft", "group-duration"]) $(group).hidden = view === "waterfall";
+  for (const group of ["group-frequency", "group-nfft", "group-duration"])
+    $(group).hidden = view === "waterfall";
   $("nfft-list").replaceChildren(...nfftChoices(view).map((nfft) => new Option(nfft, nfft)));
 }
 
@@ -141,7 +164,7 @@ async function start() {
   const { problems, request } = read(values(), Math.floor(Date.now() / 1000));
   if (problems.length > 0) {
     showProblems(problems);
-    if (!session.isRunning()) state("failed");
+    if (!session.isRunning()) session.state("failed");
     return;
   }
   await session.start(request, { keep: false });
@@ -149,6 +172,7 @@ async function start() {
 
 // Tries the last request again: a live picture goes on below what is there, a playback begins anew.
 async function retry() {
+  clearMarks();
   const before = session.request;
   if (!before || !sameAsForm(before)) {
     await start();
@@ -161,8 +185,9 @@ async function retry() {
 function sameAsForm(request) {
   const { request: asked } = read(values(), Math.floor(Date.now() / 1000));
   if (!asked) return false;
-  const whole = { ...asked.body, channels: null };
-  return JSON.stringify(whole) === JSON.stringify({ ...request.body, channels: null });
+  const apart = { channels: null };
+  const before = { ...request.body, start_time: request.wholeFrom ?? request.body.start_time, ...apart };
+  return JSON.stringify({ ...asked.body, ...apart }) === JSON.stringify(before);
 }
 
 async function applyRegion() {
@@ -172,16 +197,18 @@ async function applyRegion() {
     return;
   }
   clearMarks();
-  const body = { ...shown.request.body, channels: region };
+  const wholeFrom = shown.request.wholeFrom ?? shown.request.body.start_time;
+  const body = { ...shown.request.body, channels: region, start_time: wholeFrom };
   // A playback goes on from the second that it has reached; one that is over is played again.
   const reached = rows.reduce((most, one) => Math.max(most, one.key), 0);
   const playing = body.start_time !== null && session.isRunning() && reached > 0;
   if (playing) body.start_time = Math.min(Math.floor(reached / 1000), body.end_time - 1);
-  await session.start({ view: shown.request.view, body }, { keep: session.isRunning() });
+  await session.start({ view: shown.request.view, body, wholeFrom }, { keep: session.isRunning() });
 }
 
 function resetRegion() {
-  const { min, max } = read(values(), Math.floor(Date.now() / 1000)).request?.body.channels ?? shown.request.body.channels;
+  const { min, max } =
+    read(values(), Math.floor(Date.now() / 1000)).request?.body.channels ?? shown.request.body.channels;
   $("roi-from").value = min;
   $("roi-to").value = max;
   return applyRegion();
@@ -240,7 +267,13 @@ function figures() {
   const now = performance.now();
   setText("rows-drawn", String(tally.drawn));
   const losses = tally.losses();
-  for (const [id, count] of [["rows-lost", losses.lost], ["rows-duplicate", losses.duplicates], ["rows-reordered", losses.reordered], ["rows-damaged", tally.damaged]]) {
+  const counts = {
+    "rows-lost": losses.lost,
+    "rows-duplicate": losses.duplicates,
+    "rows-reordered": losses.reordered,
+    "rows-damaged": tally.damaged,
+  };
+  for (const [id, count] of Object.entries(counts)) {
     setText(id, String(count));
     $(id).classList.toggle("bad", count > 0);
   }
@@ -250,7 +283,8 @@ function figures() {
     const rate = tally.ratePerStream(now);
     const live = shown.request.body.start_time === null;
     if (rate === null) setText("row-rate", "–");
-    else setText("row-rate", live ? `${rate.toFixed(2)} of ${wanted.toFixed(2)}` : `${rate.toFixed(1)} (${(rate / wanted).toFixed(1)} × real time)`);
+    else if (live) setText("row-rate", `${rate.toFixed(2)} of ${wanted.toFixed(2)}`);
+    else setText("row-rate", `${rate.toFixed(1)} (${(rate / wanted).toFixed(1)} × real time)`);
     $("row-rate").dataset.rate = rate === null ? "" : rate.toFixed(3);
     $("row-rate").dataset.expected = wanted.toFixed(3);
   }
@@ -301,9 +335,13 @@ function clock(time) {
 }
 
 function describePicture() {
-  const { channels } = shown.request.body;
-  const what = channels.min === channels.max ? `channel ${channels.min}` : `channels ${channels.min} to ${channels.max}`;
-  $("spectrogram").setAttribute("aria-label", `Spectrogram of ${what}, ${$("view").selectedOptions[0].textContent}`);
+  const channels = { min: $("roi-from").value, max: $("roi-to").value };
+  const what =
+    channels.min === channels.max ? `channel ${channels.min}` : `channels ${channels.min} to ${channels.max}`;
+  $("spectrogram").setAttribute(
+    "aria-label",
+    `Spectrogram of ${what}, ${$("view").selectedOptions[0].textContent}`,
+  );
 }
 
 function colours() {
@@ -324,7 +362,10 @@ async function learn() {
     const answer = await fetch(path, { signal: AbortSignal.timeout(10_000) });
     return answer.ok ? answer.json() : null;
   };
-  const [channels, fibre] = await Promise.all([get("channels").catch(() => null), get("live_metadata").catch(() => null)]);
+  const [channels, fibre] = await Promise.all([
+    get("channels").catch(() => null),
+    get("live_metadata").catch(() => null),
+  ]);
   if (Number.isInteger(channels?.highest_channel)) {
     LIMITS.lowestChannel = channels.lowest_channel ?? 1;
     LIMITS.highestChannel = channels.highest_channel;
@@ -332,7 +373,8 @@ async function learn() {
   }
   if (fibre?.prr > 0) {
     LIMITS.frequency = Math.min(1000, fibre.prr / 2);
-    setText("fibre", `Fibre: ${fibre.fiber_description}, ${fibre.fiber_length_meters} m, ${Math.round(fibre.number_of_channels)} channels, ${fibre.prr} pulses/s`);
+    const length = `${fibre.fiber_length_meters} m, ${Math.round(fibre.number_of_channels)} channels`;
+    setText("fibre", `Fibre: ${fibre.fiber_description}, ${length}, ${fibre.prr} pulses/s`);
   } else if (fibre) {
     setText("fibre", "Fibre: the server is waiting for it");
   } else {

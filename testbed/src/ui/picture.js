@@ -54,14 +54,25 @@ export class Picture {
 
   /** Begins a job's picture: from nothing, or below what is there. */
   begin(layout, { keep }) {
-    const goesOn = keep && this.layout !== null && this.layout.stepMs === layout.stepMs && this.layout.lines === layout.lines;
+    const goesOn =
+      keep &&
+      this.layout !== null &&
+      this.layout.stepMs === layout.stepMs &&
+      this.layout.lines === layout.lines;
     this.layout = layout;
-    this.extrema = null;
     if (goesOn) {
       if (this.newest !== null) this.marks.push(this.newest + 1);
     } else {
       this.allocate();
     }
+    this.place();
+    this.request();
+  }
+
+  /** The layout's streams have other channels from the next line on; all of them within a few lines. */
+  follow() {
+    const mark = this.newest + 1;
+    if (mark - (this.marks.at(-1) ?? -Infinity) > this.blocks.length) this.marks.push(mark);
     this.place();
     this.request();
   }
@@ -87,7 +98,12 @@ export class Picture {
       const number = this.lineOf(time);
       if (number === null) continue;
       const slot = modulo(number, this.height);
-      pool(row.data, line, lines, this.peaks.subarray(slot * this.width + block.from, slot * this.width + block.to));
+      pool(
+        row.data,
+        line,
+        lines,
+        this.peaks.subarray(slot * this.width + block.from, slot * this.width + block.to),
+      );
       this.ranges[(slot * this.blocks.length + stream) * 2] = row.minimum;
       this.ranges[(slot * this.blocks.length + stream) * 2 + 1] = row.maximum;
       this.paint(slot, block, row.minimum, row.maximum);
@@ -182,6 +198,7 @@ export class Picture {
     this.newest = null;
     this.oldest = null;
     this.marks = [];
+    this.extrema = null;
     this.store(new Uint16Array(this.width * this.height).fill(HOLE));
     this.ranges = new Float32Array(this.height * this.layout.streams.length * 2);
   }
@@ -224,7 +241,9 @@ export class Picture {
     });
     if (this.ranges.length !== this.height * streams.length * 2) {
       const [minimum, maximum] = this.extrema ?? [this.ranges[0], this.ranges[1]];
-      this.ranges = Float32Array.from({ length: this.height * streams.length * 2 }, (_, index) => (index % 2 ? maximum : minimum));
+      this.ranges = Float32Array.from({ length: this.height * streams.length * 2 }, (_, index) =>
+        index % 2 ? maximum : minimum,
+      );
     }
   }
 
@@ -264,10 +283,14 @@ export class Picture {
     if (this.requested) return;
     this.requested = true;
     const wait = FRAME_MS - (performance.now() - this.presentedAt);
-    setTimeout(() => requestAnimationFrame(() => {
-      this.requested = false;
-      this.present();
-    }), Math.max(wait, 0));
+    setTimeout(
+      () =>
+        requestAnimationFrame(() => {
+          this.requested = false;
+          this.present();
+        }),
+      Math.max(wait, 0),
+    );
   }
 
   present() {
@@ -301,10 +324,30 @@ export class Picture {
     const upper = Math.min(count, this.height - start);
     const scale = plot.height / this.height;
     this.context.imageSmoothingEnabled = false;
-    this.context.drawImage(this.buffer, 0, start, this.width, upper, plot.x, plot.y, plot.width, upper * scale);
+    this.context.drawImage(
+      this.buffer,
+      0,
+      start,
+      this.width,
+      upper,
+      plot.x,
+      plot.y,
+      plot.width,
+      upper * scale,
+    );
     if (count > upper) {
       const y = plot.y + upper * scale;
-      this.context.drawImage(this.buffer, 0, 0, this.width, count - upper, plot.x, y, plot.width, (count - upper) * scale);
+      this.context.drawImage(
+        this.buffer,
+        0,
+        0,
+        this.width,
+        count - upper,
+        plot.x,
+        y,
+        plot.width,
+        (count - upper) * scale,
+      );
     }
   }
 
@@ -355,7 +398,9 @@ export class Picture {
     context.textBaseline = "middle";
     context.textAlign = "center";
     const one = block.first === block.last && this.layout.frequencies;
-    for (const [place, label] of one ? frequencyTicks(this.layout.frequencies, width) : channelTicks(block, width)) {
+    for (const [place, label] of one
+      ? frequencyTicks(this.layout.frequencies, width)
+      : channelTicks(block, width)) {
       const at = Math.min(Math.max(x + place * width, x), x + width);
       context.fillRect(Math.round(at), bottom, 1, 5);
       const half = context.measureText(label).width / 2;
@@ -363,10 +408,18 @@ export class Picture {
       context.fillText(label, at, bottom + 13);
     }
     context.fillStyle = look.text;
-    const channels = block.first === block.last ? `channel ${block.first}` : `channels ${block.first}–${block.last}`;
+    const channels =
+      block.first === block.last ? `channel ${block.first}` : `channels ${block.first}–${block.last}`;
     const [low, high] = this.layout.frequencies ?? [];
-    const hertz = this.layout.frequencies ? `, ${Math.round(low)}–${Math.round(high)} Hz ${one ? "" : "each"}` : "";
-    const texts = [`Stream ${stream}: ${channels}${hertz}`, `Stream ${stream}: ${channels}`, `${stream}: ${block.first}–${block.last}`, `${stream}`];
+    const hertz = this.layout.frequencies
+      ? `, ${Math.round(low)}–${Math.round(high)} Hz ${one ? "" : "each"}`
+      : "";
+    const texts = [
+      `Stream ${stream}: ${channels}${hertz}`,
+      `Stream ${stream}: ${channels}`,
+      `${stream}: ${block.first}–${block.last}`,
+      `${stream}`,
+    ];
     const fitting = texts.find((text) => context.measureText(text).width <= width) ?? "";
     context.fillText(fitting, x + width / 2, bottom + 32);
   }

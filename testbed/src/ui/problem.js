@@ -49,7 +49,11 @@ export function timedOut(seconds) {
 
 /** The answer is 200 and yet no job. */
 export function senseless(what) {
-  return problem("server_error", "The server's answer makes no sense.", `${what} Retry, or tell whoever runs the server.`);
+  return problem(
+    "server_error",
+    "The server's answer makes no sense.",
+    `${what} Retry, or tell whoever runs the server.`,
+  );
 }
 
 /**
@@ -62,11 +66,11 @@ export function senseless(what) {
 export function refused(status, text, body) {
   const answer = parse(text);
   const said = message(answer);
-  if (status === 422 || status === 400) return invalid(answer, said);
-  if (status === 404 && body.start_time !== null) {
+  if (body.start_time !== null && (status === 404 || (status === 400 && /no recording/i.test(said)))) {
     const range = `between ${showTime(body.start_time)} and ${showTime(body.end_time)}`;
     return problem("no_recordings", `There are no recordings ${range}.`, "Choose another range.", false);
   }
+  if (status === 422 || status === 400) return invalid(answer, said);
   if (status === 503) return unavailable(said);
   if (status === 502 || status === 504) {
     return problem(
@@ -100,10 +104,18 @@ export function streamFailed(end, of) {
     );
   }
   if (end.status === "NOT_FOUND") {
-    return problem("stream_failed", `The server has ended this view (job ${of.jobId}).`, "Retry to start it again.");
+    return problem(
+      "stream_failed",
+      `The server has ended this view (job ${of.jobId}).`,
+      "Retry to start it again.",
+    );
   }
   if (end.status === "RESOURCE_EXHAUSTED" && !of.opened) {
-    return problem("no_slot", "The server shows as many streams as it can.", "Close another view, then retry.");
+    return problem(
+      "no_slot",
+      "The server shows as many streams as it can.",
+      "Close another view, then retry.",
+    );
   }
   // What a library says when a connection breaks, in whichever layer it notices.
   const broke = ["UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED"].includes(end.status);
@@ -127,14 +139,20 @@ export function foreign(stream, sent, promised) {
 
 /** A stream that ended by itself, too early. */
 export function endedEarly(stream, left) {
-  return problem("stream_ended_early", `Stream ${stream} ended ${left}.`, "Some data is not shown. Retry to see it.");
+  return problem(
+    "stream_ended_early",
+    `Stream ${stream} ended ${left}.`,
+    "Some data is not shown. Retry to see it.",
+  );
 }
 
 /** A stream without rows. */
 export function silent(stream, seconds, tries) {
+  // In steps later on: it is read aloud each time it changes.
+  const shown = seconds < 10 ? seconds : seconds - (seconds % 5);
   return problem(
     "stream_silent",
-    `No data for ${seconds} s on stream ${stream}.`,
+    `No data for ${shown} s on stream ${stream}.`,
     tries === 0 ? "Waiting for the next row…" : `Trying again (${tries})…`,
   );
 }
@@ -151,7 +169,9 @@ function invalid(answer, said) {
       fields.push({ field, text: `${field ? NAMES[field] : key || "The request"} ${inWords(text)}.` });
     }
   } else if (said) {
-    const found = KEYS.filter(([key]) => said.includes(key)).sort((a, b) => said.indexOf(a[0]) - said.indexOf(b[0]));
+    const found = KEYS.filter(([key]) => said.includes(key)).sort(
+      (a, b) => said.indexOf(a[0]) - said.indexOf(b[0]),
+    );
     fields.push({ field: found[0]?.[1] ?? null, text: `${capital(inWords(said)).replace(/\.$/, "")}.` });
   }
   return {
@@ -188,7 +208,11 @@ function unavailable(said) {
     );
   }
   if (/slot|jobs|limit|gpu/i.test(said)) {
-    return problem("no_slot", "The server runs as many views as it can.", "Close another view, or wait, then retry.");
+    return problem(
+      "no_slot",
+      "The server runs as many views as it can.",
+      "Close another view, or wait, then retry.",
+    );
   }
   return problem("server_unavailable", "The server is not ready (503).", "Wait a moment, then retry.");
 }

@@ -6,7 +6,8 @@
 // | --- | --- |
 // | `state(name)` | configuring, connecting, streaming, paused, ended, failed, idle |
 // | `begin(job, keep)` | a job was accepted; its rows follow |
-// | `row(stream, row, text)` | a row is to be drawn |
+// | `row(stream, row)` | a row is to be drawn |
+// | `moved()` | the job's streams have other channels from the next row on |
 // | `problem(problem or null)` | something is wrong, or is no more |
 
 import * as problems from "./problem.js";
@@ -26,6 +27,8 @@ const REDIALS = 10;
 /** After a playback's last row, when the server does not end the stream by itself. */
 const QUIET_END_MS = 1_500;
 const WATCH_MS = 250;
+/** A playback's streams keep together: none is further ahead than this part of the picture. */
+const LEAD = 0.25;
 
 export class Session {
   constructor(view) {
@@ -38,7 +41,8 @@ export class Session {
 
   /**
    * Asks for a job and shows it. What was shown goes on until the new job is accepted, if `keep`.
-   * @param {{view: string, body: object}} request
+   * @param {{view: string, body: object, wholeFrom?: number | null}} request `wholeFrom` is where a playback began that
+   * goes on in the middle
    */
   async start(request, { keep }) {
     this.generation += 1;
@@ -85,8 +89,28 @@ export class Session {
 
   resume() {
     this.paused = false;
-    for (const link of this.links) link.resume();
+    for (const link of this.links) link.heardAt = performance.now();
+    this.advance();
     if (this.name === "paused") this.settle();
+  }
+
+  /** Handles what has come, as far as each stream may. */
+  advance() {
+    if (this.advancing) return;
+    this.advancing = true;
+    try {
+      for (let moved = true; moved;) {
+        moved = false;
+        for (const link of this.links) {
+          while (link.mayHandle()) {
+            link.handle(link.waiting.shift());
+            moved = true;
+          }
+        }
+      }
+    } finally {
+      this.advancing = false;
+    }
   }
 
   /** Whether rows come or may come. */
@@ -107,6 +131,7 @@ export class Session {
   }
 
   close() {
+    this.silent = false;
     for (const link of this.links) link.close();
   }
 
@@ -164,7 +189,10 @@ class Link {
     this.dialedAt = performance.now();
     this.heardAt = this.dialedAt;
     const { id } = this.session.job;
-    const url = new URL(`panda/stream?job_id=${encodeURIComponent(id)}&stream=${this.stream}&window=${WINDOW}`, location.href);
+    const url = new URL(
+      `panda/stream?job_id=${encodeURIComponent(id)}&stream=${this.stream}&window=${WINDOW}`,
+      location.href,
+    );
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
@@ -185,18 +213,29 @@ class Link {
     this.socket.close();
   }
 
+  // At most as many as the window has rows wait, and a status.
   take(data) {
-    if (this.session.paused && !this.done) this.waiting.push(data);
-    else this.handle(data);
+    this.waiting.push(data);
+    this.session.advance();
   }
 
-  resume() {
-    this.heardAt = performance.now();
-    while (this.waiting.length > 0 && !this.session.paused && !this.done) this.handle(this.waiting.shift());
+  mayHandle() {
+    return !this.done && this.waiting.length > 0 && !this.session.paused && !this.isAhead();
+  }
+
+  /**
+   * Whether the others must catch up first: the server sends each stream of a playback as fast as it goes, and a picture
+   * that has scrolled on with one has no place for the rows of another.
+   */
+  isAhead() {
+    const { endMs, stepMs, lines } = this.session.job;
+    if (endMs === undefined || this.lastKey === null) return false;
+    const start = this.session.request.body.start_time * 1000;
+    const others = this.session.links.filter((link) => !link.done).map((link) => link.lastKey ?? start);
+    return this.lastKey - Math.min(this.lastKey, ...others) > lines * LEAD * stepMs;
   }
 
   handle(data) {
-    if (this.done) return;
     if (typeof data === "string") this.told(JSON.parse(data));
     else this.row(data);
   }
@@ -209,12 +248,7 @@ class Link {
       this.session.fail(problems.unreadable(this.stream, error.message));
       return;
     }
-    const { first: from, last: to } = this.session.job.streams[this.stream];
-    if (row.startChannel !== from || row.endChannel !== to) {
-      // A port that is another job's by now sends its rows: they must not be drawn as if they were ours.
-      this.session.fail(problems.foreign(this.stream, `${row.startChannel} to ${row.endChannel}`, `${from} to ${to}`));
-      return;
-    }
+    if (!this.isOurs(row)) return;
     const first = this.lastKey === null;
     const key = row.times[0];
     this.heardAt = performance.now();
@@ -225,6 +259,21 @@ class Link {
     this.redials = 0;
     this.session.view.row(this.stream, row);
     if (first) this.session.settle();
+  }
+
+  // A first row of other channels is another job's; later on, somebody has moved the job's region by a command.
+  isOurs(row) {
+    const { first, last } = this.session.job.streams[this.stream];
+    const { startChannel, endChannel } = row;
+    if (startChannel === first && endChannel === last) return true;
+    if (this.lastKey === null) {
+      const [sent, promised] = [`${startChannel} to ${endChannel}`, `${first} to ${last}`];
+      this.session.fail(problems.foreign(this.stream, sent, promised));
+      return false;
+    }
+    this.session.job.streams[this.stream] = { first: startChannel, last: endChannel };
+    this.session.view.moved();
+    return true;
   }
 
   tell() {
@@ -243,10 +292,14 @@ class Link {
     if (frame.status === undefined) return;
     if (this.isComplete()) this.finish();
     else if (frame.status === "OK") this.session.fail(problems.endedEarly(this.stream, this.left()));
-    else {
-      const of = { stream: this.stream, opened: this.opened || this.lastKey !== null, jobId: this.session.job.id };
-      this.session.fail(problems.streamFailed(frame, of));
-    }
+    else this.fail(frame);
+  }
+
+  fail(end) {
+    const opened = this.opened || this.lastKey !== null;
+    this.session.fail(
+      problems.streamFailed(end, { stream: this.stream, opened, jobId: this.session.job.id }),
+    );
   }
 
   // The websocket closed without a status: the server or the network is gone.
@@ -254,7 +307,7 @@ class Link {
     if (this.done || socket !== this.socket) return;
     if (this.waiting.length > 0) {
       // What has come is shown first, when the user resumes.
-      this.waiting.push(JSON.stringify({ status: "UNAVAILABLE", message: "" }));
+      this.take(JSON.stringify({ status: "UNAVAILABLE", message: "" }));
       return;
     }
     const here = await fetch("ack", { signal: AbortSignal.timeout(5_000) }).then(
@@ -262,14 +315,14 @@ class Link {
       () => false,
     );
     if (this.done || socket !== this.socket) return;
-    this.session.fail(
-      here ? problems.streamFailed({ status: "UNAVAILABLE", message: "" }, { stream: this.stream, opened: true, jobId: this.session.job.id }) : problems.unreachable(),
-    );
+    if (here) this.fail({ status: "UNAVAILABLE", message: "" });
+    else this.session.fail(problems.unreachable());
   }
 
   finish() {
     this.close();
     this.session.settle();
+    this.session.advance();
   }
 
   /** Whether every recorded row was drawn: no other fits before the range's end. */
@@ -288,6 +341,11 @@ class Link {
   /** How long the stream has been silent, if it is; calls it again when it is time. */
   watch(now) {
     if (this.done) return null;
+    if (this.isAhead()) {
+      // Its rows wait here.
+      this.heardAt = now;
+      return null;
+    }
     const quiet = now - this.heardAt;
     if (this.isComplete()) {
       if (quiet > QUIET_END_MS) this.finish();
@@ -295,7 +353,7 @@ class Link {
     }
     if (!this.opened && this.redials === 0) {
       if (now - this.dialedAt > OPEN_PATIENCE_MS) {
-        this.session.fail(problems.streamFailed({ status: "DEADLINE_EXCEEDED", message: "" }, { stream: this.stream, opened: false, jobId: this.session.job.id }));
+        this.fail({ status: "DEADLINE_EXCEEDED", message: "" });
       }
       return null;
     }
@@ -317,9 +375,8 @@ class Link {
 }
 
 async function configure(request, signal) {
-  const response = await ask("configure", request.body, signal);
-  const text = await response.text().catch(() => "");
-  if (response.status !== 200) throw failure(problems.refused(response.status, text, request.body));
+  const { status, text } = await ask("configure", request.body, signal);
+  if (status !== 200) throw failure(problems.refused(status, text, request.body));
   let answer;
   try {
     answer = JSON.parse(text);
@@ -332,7 +389,8 @@ async function configure(request, signal) {
 function job(answer, { body }) {
   const amount = Number(answer.stream_amount);
   const stepMs = Number(answer.lines_dt) * 1000;
-  const right = typeof answer.job_id === "string" && Number.isInteger(amount) && amount > 0 && amount <= 64 && stepMs > 0;
+  const right =
+    typeof answer.job_id === "string" && Number.isInteger(amount) && amount > 0 && amount <= 64 && stepMs > 0;
   if (!right) throw failure(problems.senseless("It names no job, no streams or no time between lines."));
   const map = Object.entries(answer.channel_to_stream_index ?? {});
   const streams = Array.from({ length: amount }, (_, stream) => {
@@ -355,8 +413,8 @@ function job(answer, { body }) {
 /** Until when the range is recorded, in epoch milliseconds; the range's end if that cannot be told. */
 async function recordedUntil({ start_time: start, end_time: end }, signal) {
   try {
-    const response = await ask("recordings_in_time_range", { start_time: start, end_time: end }, signal);
-    const answer = await response.json();
+    const { text } = await ask("recordings_in_time_range", { start_time: start, end_time: end }, signal);
+    const answer = JSON.parse(text);
     const list = Array.isArray(answer) ? answer : answer.recordings;
     const ends = list.map(([, to]) => (to < 0 ? end : Math.min(to, end)));
     return (ends.length > 0 ? ends.reduce((a, b) => Math.max(a, b)) : end) * 1000;
@@ -368,12 +426,13 @@ async function recordedUntil({ start_time: start, end_time: end }, signal) {
 async function ask(path, body, signal) {
   const patience = AbortSignal.timeout(CONFIGURE_PATIENCE_S * 1000);
   try {
-    return await fetch(path, {
+    const response = await fetch(path, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body),
       signal: AbortSignal.any([signal, patience]),
     });
+    return { status: response.status, text: await response.text() };
   } catch {
     throw failure(patience.aborted ? problems.timedOut(CONFIGURE_PATIENCE_S) : problems.unreachable());
   }

@@ -27,9 +27,7 @@ const SECRET_HEX =
   "a8fa763fe39c343ff9dcbbc7c70b4f1d8a51e04bcdb45931c89f7ec9d9787364" +
   "eac5ac8334d3ebc3c581a0fffa1363eb170ddd51b7f0da49d316552629d4689e" +
   "2b16be587d47a1fc8ff8b8d17ad031ce45cb3a8f95160428afd7fbcabb4b407e";
-const SECRET = new DataView(
-  Uint8Array.from(SECRET_HEX.match(/../g), (byte) => parseInt(byte, 16)).buffer,
-);
+const SECRET = new DataView(Uint8Array.from(SECRET_HEX.match(/../g), (byte) => parseInt(byte, 16)).buffer);
 // The secret in 32-bit words: stripe n uses words 2n to 2n + 15.
 const SECRET_WORDS = Uint32Array.from({ length: 48 }, (_, word) => SECRET.getUint32(word * 4, true));
 const LAST_STRIPE_WORDS = Uint32Array.from({ length: 16 }, (_, word) =>

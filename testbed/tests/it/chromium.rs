@@ -164,10 +164,6 @@ impl Chromium {
 }
 
 /// The browser that the environment names.
-#[expect(
-    clippy::print_stderr,
-    reason = "the lint knows tests by their attribute alone, and this is called by them"
-)]
 fn program() -> Option<PathBuf> {
     let found = env::var_os("TESTMESH_CHROMIUM").map(PathBuf::from);
     assert!(

@@ -19,10 +19,6 @@ use tokio::time::timeout;
 use crate::kit::PATIENCE;
 
 /// The address that a variable names; none is a failure in CI.
-#[expect(
-    clippy::print_stderr,
-    reason = "the lint knows tests by their attribute alone, and this is called by them"
-)]
 fn address(variable: &str) -> Option<String> {
     let found = env::var(variable).ok().filter(|text| !text.is_empty());
     assert!(
@@ -72,8 +68,7 @@ impl Mongo {
 
     /// A testbed whose MongoDB is at a proxy.
     pub(crate) fn config_at(&self, host: &str) -> Config {
-        // A set of one would be looked for at its own address, not at the proxy's.
-        let uri = format!("mongodb://{host}/?directConnection=true");
+        let uri = format!("mongodb://{host}");
         Config {
             mongodb: Some(uri.parse().unwrap()),
             mongodb_database: self.database.name().to_owned(),

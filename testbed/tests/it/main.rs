@@ -18,3 +18,5 @@ mod task_flow;
 mod tracing_join;
 mod ui;
 mod ui_browser;
+mod ui_kit;
+mod ui_problems;

@@ -125,7 +125,7 @@ async fn a_load_makes_what_a_real_server_has_and_may_be_repeated() {
         .unwrap();
     let start = first.get_datetime("start_time").unwrap().timestamp_millis();
     assert_eq!(u64::try_from(start).unwrap(), FIXED_START * 1_000);
-    assert_eq!(first.get_bool("deleted"), Ok(false));
+    assert!(!first.get_bool("deleted").unwrap());
     mongo.load(&["--drop", "--to", &(FIXED_START + 30).to_string()]);
     assert_eq!(count(guid.clone()).await, 3);
     assert_eq!(count(format!("{guid}-rows")).await, 0);
@@ -400,94 +400,83 @@ async fn a_job_has_a_document_until_and_after_its_end() {
     mongo.remove().await;
 }
 
+async fn switch(bed: &Bed, list: &[&str]) {
+    let body = json!({ "behaviors": list }).to_string();
+    let (status, answer) = bed.send("PUT", "/_testbed/behaviors", Some(body)).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn an_index_goes_missing_and_comes_back() {
+    let Some(mongo) = Mongo::fresh("index").await else {
+        return;
+    };
+    load_rows(&mongo);
+    let bed = Bed::start(with(mongo.config(), "missing-index")).await;
+    let recordings = mongo.collection(&mongo.guid().await);
+    let names = || async { recordings.list_index_names().await.unwrap() };
+    let is_there = |names: &[String]| names.iter().any(|name| name == "start_time_1");
+    let left = eventually("the index is missing", || async {
+        Some(names().await).filter(|names| !is_there(names))
+    })
+    .await;
+    assert!(left.iter().any(|name| name == "uuid_1"), "{left:?}");
+    assert_eq!(bed.post("/configure", &historic()).await.0, 200);
+    switch(&bed, &[]).await;
+    eventually("the index is back", || async {
+        Some(names().await).filter(|names| is_there(names))
+    })
+    .await;
+    bed.testbed.shutdown().await.unwrap();
+    mongo.remove().await;
+}
+
 #[tokio::test]
 async fn behaviors_show_in_the_database_and_leave_it() {
     let Some(mongo) = Mongo::fresh("behaviors").await else {
         return;
     };
     load_rows(&mongo);
-    let bed = Bed::start(with(mongo.config(), "missing-index")).await;
+    let bed = Bed::start(mongo.config()).await;
     let guid = mongo.guid().await;
     let recordings = mongo.collection(&guid);
     let folders = mongo.collection(&format!("{guid}-unrecognized_recordings"));
-    let switch = |list: &'static str| {
-        let list: Vec<_> = list.split_terminator(',').collect();
-        let body = json!({ "behaviors": list }).to_string();
-        let bed = &bed;
-        async move {
-            assert_eq!(
-                bed.send("PUT", "/_testbed/behaviors", Some(body)).await.0,
-                200
-            )
-        }
-    };
-    let index = || async {
-        recordings
-            .list_index_names()
-            .await
-            .unwrap()
-            .contains(&"start_time_1".to_owned())
-    };
-    eventually("the index is missing", || async {
-        (!index().await).then_some(())
-    })
-    .await;
-    let names = recordings.list_index_names().await.unwrap();
-    assert!(names.iter().any(|name| name == "uuid_1"), "{names:?}");
-
-    switch("stale-recording,null-fields,low-recognition").await;
-    let stale = doc! { "deleted": false, "end_time": Bson::Null };
-    let stale = eventually("a recording is stale", || async {
-        recordings.find_one(stale.clone()).await.unwrap()
-    })
-    .await;
-    let age = mongodb::bson::DateTime::now().timestamp_millis()
-        - stale.get_datetime("start_time").unwrap().timestamp_millis();
-    assert!(
-        (117 * 3_600_000..117 * 3_600_000 + 60_000).contains(&age),
-        "{age}"
-    );
-    eventually("a recording lacks a field", || async {
-        recordings
-            .find_one(doc! { "deleted": Bson::Null })
-            .await
-            .unwrap()
-    })
-    .await;
+    switch(&bed, &["stale-recording", "null-fields", "low-recognition"]).await;
     // 12 and the stale one are recognized; 3 were loaded.
     eventually("too few are recognized", || async {
         (folders.count_documents(doc! {}).await.unwrap() == 3 + 8).then_some(())
     })
     .await;
-    assert!(index().await, "the index is back");
-    let day = json!({ "start_time": FIXED_START, "end_time": FIXED_START + 120 });
-    assert_eq!(
-        bed.post("/recordings_in_time_range", &day)
-            .await
-            .1
-            .as_array()
-            .unwrap()
-            .len(),
-        12
-    );
+    let null = recordings
+        .find_one(doc! { "deleted": Bson::Null })
+        .await
+        .unwrap();
+    assert!(null.is_some(), "a recording lacks a field");
+    let open = doc! { "deleted": false, "end_time": Bson::Null };
+    let stale = recordings.find_one(open).await.unwrap().unwrap();
+    let age = mongodb::bson::DateTime::now().timestamp_millis()
+        - stale.get_datetime("start_time").unwrap().timestamp_millis();
+    let old = 117 * 3_600_000;
+    assert!((old..old + 60_000).contains(&age), "{age}");
+
+    let listed = |from: u64, to: u64| {
+        let range = json!({ "start_time": from, "end_time": to });
+        let bed = &bed;
+        async move { bed.post("/recordings_in_time_range", &range).await.1 }
+    };
+    let loaded = listed(FIXED_START, FIXED_START + 120).await;
+    assert_eq!(loaded.as_array().unwrap().len(), 12);
     let now = bed_now(&bed).await;
-    let recent = json!({ "start_time": now - 7_200, "end_time": now });
-    let (_, listed) = bed.post("/recordings_in_time_range", &recent).await;
-    assert_eq!(
-        listed.as_array().unwrap().len(),
-        1,
-        "the stale one, and not the one that lacks a field: {listed}"
-    );
-    assert_eq!(listed[0][1], -1);
+    let recent = listed(now - 7_200, now).await;
+    let recent = recent.as_array().unwrap();
+    assert_eq!(recent.len(), 1, "only the stale one: {recent:?}");
+    assert_eq!(recent[0][1], -1);
     let mut hole = historic();
     (hole["start_time"], hole["end_time"]) = (json!(now - 200), json!(now - 190));
-    assert_eq!(
-        bed.post("/configure", &hole).await.0,
-        404,
-        "a stale recording has no rows"
-    );
+    let (status, _) = bed.post("/configure", &hole).await;
+    assert_eq!(status, 404, "a stale recording has no rows");
 
-    switch("").await;
+    switch(&bed, &[]).await;
     eventually("all is as it was", || async {
         let recordings = recordings.count_documents(doc! {}).await.unwrap();
         let folders = folders.count_documents(doc! {}).await.unwrap();

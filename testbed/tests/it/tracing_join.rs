@@ -96,7 +96,7 @@ async fn queries_are_spans_of_their_request() {
         .find(|span| span.name == "POST /configure")
         .unwrap();
     let guid = mongo.guid().await;
-    for name in ["find base_paths", &format!("find {guid}"), "replace tasks"] {
+    for name in ["find base_paths", &format!("find {guid}"), "update tasks"] {
         let span = spans.iter().find(|span| span.name == name).unwrap();
         assert_eq!(
             span.parent_span_id,

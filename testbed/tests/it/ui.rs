@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use prost::Message as _;
 use serde_json::{Value, json};
 use testmesh_testbed::{Config, HistoricEnd};
 use tokio::net::TcpStream;

@@ -493,10 +493,8 @@ fn results(
         // A stream that the plan stopped is fine, and the server never said how it would have ended.
         status: Some(status.map_or(0, i64::from)),
         headers: shown(&reply.headers),
-        body: Body::None,
         stream: Some(stream),
-        docs: None,
-        failure: None,
+        ..Results::default()
     }
 }
 

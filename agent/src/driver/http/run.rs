@@ -105,9 +105,8 @@ impl HttpStage {
             status: Some(i64::from(status.as_u16())),
             headers,
             body: Body::Bytes(body),
-            stream: None,
-            docs: None,
             failure,
+            ..Results::default()
         })
     }
 

@@ -44,6 +44,9 @@ impl NotBson {
 pub(super) fn document(json: &Json) -> Result<Document, NotBson> {
     match bson(json)? {
         Bson::Document(document) => Ok(document),
+        _ if json.is_object() => Err(NotBson::new(
+            "a document is expected, not a value of another type",
+        )),
         _ => Err(NotBson::new(format!(
             "a document is expected, not {}",
             kind(json)
@@ -119,9 +122,10 @@ fn wrapped(entries: &Map<String, Json>) -> Result<Option<Bson>, NotBson> {
         return Ok(None);
     }
     let read = match key.as_str() {
-        "$oid" => ObjectId::parse_str(text(value)?)
-            .map(Bson::ObjectId)
-            .map_err(|_| NotBson::new("24 hex digits are expected")),
+        "$oid" => text(value).and_then(|text| {
+            let id = ObjectId::parse_str(text).map(Bson::ObjectId);
+            id.map_err(|_| NotBson::new("24 hex digits are expected"))
+        }),
         "$date" => date(value).map(Bson::DateTime),
         "$numberLong" => whole(value).map(Bson::Int64),
         "$numberInt" => whole(value).and_then(|number| {
@@ -134,9 +138,10 @@ fn wrapped(entries: &Map<String, Json>) -> Result<Option<Bson>, NotBson> {
             decimal.map_err(|_| NotBson::new(format!("`{text}` is no decimal number")))
         }),
         "$binary" => binary(value).map(Bson::Binary),
-        "$uuid" => Uuid::parse_str(text(value)?)
-            .map(|uuid| Bson::Binary(uuid.into()))
-            .map_err(|_| NotBson::new("a UUID is expected")),
+        "$uuid" => text(value).and_then(|text| {
+            let uuid = Uuid::parse_str(text).map(|uuid| Bson::Binary(uuid.into()));
+            uuid.map_err(|_| NotBson::new("a UUID is expected"))
+        }),
         "$regularExpression" => regular_expression(value),
         "$timestamp" => timestamp(value),
         "$symbol" => text(value).map(|text| Bson::Symbol(text.to_owned())),
@@ -266,7 +271,7 @@ fn kind(json: &Json) -> &'static str {
         Json::Number(_) => "a number",
         Json::String(_) => "text",
         Json::Array(_) => "a list",
-        Json::Object(_) => "a value of another type",
+        Json::Object(_) => "a map",
     }
 }
 

@@ -71,6 +71,9 @@ impl Refusal {
 /// The code of a failed authentication.
 const AUTHENTICATION_FAILED: i32 = 18;
 
+/// What the standard library says of a name that nobody knows; the error has no kind of its own.
+const LOOK_UP: &str = "lookup address information";
+
 /// A failure that is no answer to the operation.
 pub(super) fn failure(doing: &str, error: &Error) -> StageError {
     if let Some(refusal) = Refusal::of(error) {
@@ -78,6 +81,9 @@ pub(super) fn failure(doing: &str, error: &Error) -> StageError {
     }
     let failed = |kind, text: &str| StageError::new(kind, format!("{doing}: {text}"));
     match &*error.kind {
+        Kind::Io(io) if io.to_string().contains(LOOK_UP) => {
+            failed(ErrorKind::Unavailable, &io.to_string()).with_code("dns")
+        }
         Kind::Io(io) => StageError::io(doing, io),
         Kind::Authentication { message, .. } => {
             // The server's own words, where there are some, are behind it.

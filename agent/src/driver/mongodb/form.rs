@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mongodb::bson::Document;
 use testmesh_shared::plan::expr::{EvalError, Scope, Template};
 use testmesh_shared::plan::form::STAGE_TIMEOUT;
 use testmesh_shared::plan::{DriverStage, Item, Pool, ProblemCode, Target as Named};
@@ -194,31 +195,38 @@ fn needed<'r, T>(
     read(value)
 }
 
+/// A part in extended JSON that need not be there.
+fn written(item: Item<'_>, key: &'static str) -> Option<Option<Written<Document>>> {
+    forms::optional(item, key, |value| {
+        Written::read(value, key, extended::document)
+    })
+}
+
+fn needed_filter(item: Item<'_>, operation: &str) -> Option<Written<Document>> {
+    needed(item, operation, "filter", |value| {
+        Written::read(value, "filter", extended::document)
+    })
+}
+
+fn flag(item: Item<'_>, key: &str) -> Option<bool> {
+    Some(forms::optional(item, key, Item::bool)?.unwrap_or_default())
+}
+
+fn limit(item: Item<'_>) -> Option<Option<u32>> {
+    let limit = forms::optional(item, "limit", |limit| limit.int(1..=MOST_DOCUMENTS))?;
+    Some(limit.and_then(|limit| u32::try_from(limit).ok()))
+}
+
+/// Reads an operation. All parts are read before any is missed, so that all problems are found.
 fn read_operation(item: Item<'_>, name: &str) -> Option<Operation> {
-    // All parts are read before any is missed, so that all problems are found.
-    let written = |key: &'static str| {
-        forms::optional(item, key, |value| {
-            Written::read(value, key, extended::document)
-        })
-    };
-    let flag = |key: &str| Some(forms::optional(item, key, Item::bool)?.unwrap_or_default());
-    let limit = || {
-        let limit = forms::optional(item, "limit", |limit| limit.int(1..=MOST_DOCUMENTS))?;
-        Some(limit.and_then(|limit| u32::try_from(limit).ok()))
-    };
-    let filter = || {
-        needed(item, name, "filter", |value| {
-            Written::read(value, "filter", extended::document)
-        })
-    };
     if name == "ping" {
         return read_ping(item.key(name)?);
     }
     let of = item.key(name).and_then(Item::template);
     Some(match name {
         "find" => {
-            let (filter, sort) = (written("filter"), written("sort"));
-            let (projection, limit) = (written("projection"), limit());
+            let (filter, sort) = (written(item, "filter"), written(item, "sort"));
+            let (projection, limit) = (written(item, "projection"), limit(item));
             Operation::Find {
                 of: of?,
                 filter: filter?,
@@ -228,7 +236,7 @@ fn read_operation(item: Item<'_>, name: &str) -> Option<Operation> {
             }
         }
         "count" => {
-            let (filter, limit) = (written("filter"), limit());
+            let (filter, limit) = (written(item, "filter"), limit(item));
             Operation::Count {
                 of: of?,
                 filter: filter?,
@@ -252,10 +260,11 @@ fn read_operation(item: Item<'_>, name: &str) -> Option<Operation> {
             }
         }
         "update" => {
+            let filter = needed_filter(item, name);
             let change = needed(item, name, "change", |value| {
                 Written::read(value, "change", change)
             });
-            let (filter, many, upsert) = (filter(), flag("many"), flag("upsert"));
+            let (many, upsert) = (flag(item, "many"), flag(item, "upsert"));
             Operation::Update {
                 of: of?,
                 filter: filter?,
@@ -265,7 +274,7 @@ fn read_operation(item: Item<'_>, name: &str) -> Option<Operation> {
             }
         }
         "delete" => {
-            let (filter, many) = (filter(), flag("many"));
+            let (filter, many) = (needed_filter(item, name), flag(item, "many"));
             Operation::Delete {
                 of: of?,
                 filter: filter?,

@@ -33,8 +33,7 @@ impl<T: Clone> Written<T> {
             None => None,
             Some(Ok(fixed)) => Some(fixed),
             Some(Err(error)) => {
-                let hint = "it is extended JSON, such as `{ start_time: { $gte: { $date: \"2026-01-31T12:00:00Z\" } } }`";
-                item.problem(ProblemCode::BadValue, error.to_string(), hint);
+                item.problem(ProblemCode::BadValue, error.to_string(), example(what));
                 return None;
             }
         };
@@ -56,6 +55,23 @@ impl<T: Clone> Written<T> {
             let message = format!("{}: {error}", self.what);
             StageError::new(ErrorKind::Expectation, message).with_code("bad_request")
         })
+    }
+}
+
+/// What is meant, for somebody who wrote something else behind this key.
+fn example(what: &str) -> &'static str {
+    match what {
+        "change" => "write `change: { $set: { end_time: { $date: \"2026-01-31T12:00:00Z\" } } }`",
+        "pipeline" => {
+            "write `pipeline: [ { $match: { deleted: false } }, { $group: { _id: $uuid } } ]`"
+        }
+        "sort" => "write `sort: { start_time: -1, uuid: 1 }`",
+        "projection" => "write `projection: { start_time: 1 }`",
+        "document" => "write `document: { start_time: { $date: \"2026-01-31T12:00:00Z\" } }`",
+        "documents" => "write `documents: [ { start_time: { $date: \"2026-01-31T12:00:00Z\" } } ]`",
+        _ => {
+            "it is extended JSON, such as `{ start_time: { $gte: { $date: \"2026-01-31T12:00:00Z\" } } }`"
+        }
     }
 }
 

@@ -134,28 +134,8 @@ impl MongodbStage {
                 answered();
                 map(vec![("ok", Value::from(true))])
             }
-            Does::Find {
-                filter,
-                sort,
-                projection,
-                limit,
-            } => {
-                let raw = of.clone_with_type::<RawDocumentBuf>();
-                let mut find = raw.find(filter);
-                if let Some(sort) = sort {
-                    find = find.sort(sort);
-                }
-                if let Some(projection) = projection {
-                    find = find.projection(projection);
-                }
-                let most = match limit {
-                    None => reading.most,
-                    Some(limit) => {
-                        find = find.limit(i64::from(limit));
-                        usize::try_from(limit).unwrap_or(usize::MAX)
-                    }
-                };
-                let cursor = find.await?;
+            find @ Does::Find { .. } => {
+                let (cursor, most) = find_in(&of, find, reading.most).await?;
                 answered();
                 Answer::Docs(Reading { most, ..reading }.all(cursor).await?)
             }
@@ -186,6 +166,44 @@ impl MongodbStage {
             }
         })
     }
+}
+
+/// Begins to read documents, and says how many may come.
+async fn find_in(
+    of: &Collection<Document>,
+    does: Does,
+    most: usize,
+) -> Result<(Cursor<RawDocumentBuf>, usize), Failed> {
+    let Does::Find {
+        filter,
+        sort,
+        projection,
+        limit,
+    } = does
+    else {
+        return Err(defect(&format!("{does:?} finds nothing")));
+    };
+    let raw = of.clone_with_type::<RawDocumentBuf>();
+    let mut find = raw.find(filter);
+    if let Some(sort) = sort {
+        find = find.sort(sort);
+    }
+    if let Some(projection) = projection {
+        find = find.projection(projection);
+    }
+    let most = match limit {
+        None => most,
+        Some(limit) => {
+            find = find.limit(i64::from(limit));
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        }
+    };
+    Ok((find.await?, most))
+}
+
+/// A testmesh that contradicts itself.
+fn defect(message: &str) -> Failed {
+    Failed::Stage(StageError::new(ErrorKind::Internal, message))
 }
 
 /// Does what changes the collection, and says what became of it.
@@ -226,10 +244,7 @@ async fn change(
             };
             vec![("deleted", Value::from(done.deleted_count))]
         }
-        other => {
-            let message = format!("{other:?} changes nothing");
-            return Err(Failed::Stage(StageError::new(ErrorKind::Internal, message)));
-        }
+        other => return Err(defect(&format!("{other:?} changes nothing"))),
     })
 }
 

@@ -25,7 +25,9 @@ impl Port {
         let alone = socket(address)?;
         alone.bind(address)?;
         drop(alone.listen(1)?);
-        let held = shared(address)?;
+        // It shares the port with our own listener, and not with somebody who would reuse the address.
+        let held = plain(address)?;
+        held.set_reuseport(true)?;
         held.bind(address)?;
         Ok(Self {
             address,
@@ -41,12 +43,16 @@ impl Port {
     }
 }
 
-fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
+fn plain(address: SocketAddr) -> io::Result<TcpSocket> {
+    if address.is_ipv4() {
+        TcpSocket::new_v4()
     } else {
-        TcpSocket::new_v6()?
-    };
+        TcpSocket::new_v6()
+    }
+}
+
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = plain(address)?;
     // Connections that ended a moment ago do not hold the port.
     socket.set_reuseaddr(true)?;
     Ok(socket)

@@ -171,13 +171,16 @@ impl Join {
         if !known(&self.chunks) {
             self.refresh();
         }
-        if known(&self.chunks) {
-            return self.search(key);
-        }
-        match &self.ended {
-            None => Found::NotYet,
-            Some(Ok(())) => Found::Absent,
-            Some(Err(reason)) => Found::Unreadable(Arc::clone(reason)),
+        let is_known = known(&self.chunks);
+        let found = match is_known {
+            true => self.search(key),
+            false => Found::Absent,
+        };
+        match (found, &self.ended) {
+            (Found::Absent, None) if !is_known => Found::NotYet,
+            // What was read may not even have been in order: a row that is not in it may be somewhere else.
+            (Found::Absent, Some(Err(reason))) => Found::Unreadable(Arc::clone(reason)),
+            (found, _) => found,
         }
     }
 

@@ -7,6 +7,7 @@
     not(feature = "mongodb"),
     expect(
         dead_code,
+        unused_imports,
         reason = "of the drivers that a build may lack, one alone is a source"
     )
 )]
