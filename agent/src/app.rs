@@ -250,8 +250,9 @@ impl Running {
                 // Its orders close with it, which ends it; its sessions, if any, are cut.
                 self.runs.remove(&release.run);
             }
-            // Faults come with a later issue; the link keeps the others for itself.
-            Incoming::Fault(_) | Incoming::Welcome(_) | Incoming::ClockReply(_) => {}
+            Incoming::Fault(fault) => self.tell(&fault.run.clone(), Order::Fault(fault)).await,
+            // The link keeps these for itself.
+            Incoming::Welcome(_) | Incoming::ClockReply(_) => {}
         }
     }
 
@@ -333,7 +334,9 @@ fn link_config(config: &Config, epoch: Epoch, anchor: TimeAnchor) -> LinkConfig 
             sessions: config.sessions.unwrap_or_default(),
             drivers: table::DRIVERS
                 .iter()
-                .map(|form| form.name.to_owned())
+                .map(|form| form.name)
+                .chain(config.allow_commands.then_some("command"))
+                .map(str::to_owned)
                 .collect(),
         }),
     };

@@ -8,6 +8,7 @@ use testmesh_shared::id::{AgentId, Site};
 use thiserror::Error;
 use url::Url;
 
+use crate::fault::proxy::ProxyProgram;
 use crate::limits;
 use crate::runner::Transcript;
 
@@ -32,6 +33,10 @@ pub struct Config {
     pub secrets: BTreeMap<String, String>,
     /// Hears every request and reply.
     pub transcript: Option<Transcript>,
+    /// Whether plans may run commands here.
+    pub allow_commands: bool,
+    /// What runs the proxies of plans.
+    pub proxy_program: ProxyProgram,
     /// How many agents share this process. More than one: CPU and memory are those of the process.
     pub agents_in_process: usize,
 }
@@ -77,6 +82,8 @@ impl Config {
             give_up: None,
             secrets: BTreeMap::new(),
             transcript: None,
+            allow_commands: false,
+            proxy_program: ProxyProgram::Here,
             agents_in_process: agents_in_process.max(1),
         }
     }

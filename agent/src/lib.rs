@@ -8,6 +8,7 @@
 pub mod app;
 pub mod config;
 pub mod driver;
+pub mod fault;
 pub mod integrity;
 pub mod limits;
 pub mod link;

@@ -122,12 +122,6 @@ pub const BURST_WITHOUT_YIELD: u32 = 64;
 /// Runs that one agent serves at once.
 pub const RUNS: usize = 4;
 
-/// Between two samples of a worker's event loop.
-pub const LOOP_LAG_EVERY: Duration = Duration::from_millis(10);
-
-/// Samples for one stream that was held up: the first ten seconds, which are the latest.
-pub const LOOP_LAG_SAMPLES: u32 = 1_000;
-
 /// Until a worker tries again to hand over what it measured, if its assignment had no room.
 pub const CUT_AGAIN: Duration = Duration::from_millis(10);
 
@@ -151,3 +145,84 @@ pub const LEAVING: Duration = Duration::from_secs(10);
 
 /// For the trace collector to take the last spans.
 pub const TRACES_FLUSH: Duration = Duration::from_secs(5);
+
+/// Keys and digests of all truths that an agent reads, together: some 5 million rows with a number for a key.
+pub const TRUTH_BYTES: usize = 256 * 1024 * 1024;
+
+/// Truths that an agent keeps, each one query: a session may well have one of its own.
+pub const TRUTHS: usize = 1_024;
+
+/// Truths that are read at the same time; more would only wait for each other, and for the server.
+pub const TRUTH_READS: usize = 8;
+
+/// Rows of a truth that are handed to the streams at once.
+pub const TRUTH_CHUNK: usize = 256;
+
+/// Documents of a truth after which others get their turn, even if no document was ever waited for.
+pub const TRUTH_WITHOUT_YIELD: u64 = 64;
+
+/// Rows of one stream that wait for their truth to be read, some 40 bytes each.
+pub const TRUTH_PENDING: usize = 16 * 1_024;
+
+/// How long a stream is not read on while its truth is read and so many rows wait: then rows are lost to verification, and
+/// the stream goes on.
+pub const TRUTH_HELD: Duration = Duration::from_secs(1);
+
+/// How long a stream that is over waits for its truth to be read.
+pub const TRUTH_SETTLES: Duration = Duration::from_secs(30);
+
+/// Spans of rows that a stream has left out and may still bring. What falls out is missing.
+pub const TRUTH_GAPS: usize = 4_096;
+
+/// Connections through one proxy at once: each takes two descriptors, and a process has some 20,000.
+pub const PROXY_CONNECTIONS: usize = 4_096;
+
+/// What a proxy reads at once.
+pub const PROXY_CHUNK: usize = 16 * 1024;
+
+/// Pieces under way on one way of one connection through a proxy: 4 MiB, which a delay of 100 ms empties at 40 MiB a second.
+pub const PROXY_CHUNKS: usize = 256;
+
+/// KiB under way through one proxy, of all connections: who finds no room is not read from until there is.
+pub const PROXY_ROOM_KIB: usize = 256 * 1024;
+
+/// For a proxy to reach the other side.
+pub const PROXY_CONNECT: Duration = Duration::from_secs(10);
+
+/// For open connections to end when a fault cuts them.
+pub const PROXY_CUT: Duration = Duration::from_secs(1);
+
+/// Until a proxy takes connections again after the system had no room for one.
+pub const PROXY_ACCEPT_AGAIN: Duration = Duration::from_millis(10);
+
+/// Until a proxy tries again to listen after a cut.
+pub const PROXY_LISTEN_AGAIN: Duration = Duration::from_millis(100);
+
+/// Orders that wait for a proxy.
+pub const PROXY_ORDERS: usize = 32;
+
+/// Bytes of orders and answers under way to a proxy within the agent's process.
+pub const PROXY_PIPE: usize = 16 * 1024;
+
+/// For a proxy to carry an order out; a cut takes up to [`PROXY_CUT`].
+pub const PROXY_ANSWER: Duration = Duration::from_secs(5);
+
+/// For the process of a proxy to end.
+pub const PROXY_END: Duration = Duration::from_secs(2);
+
+/// How long a proxy stays when its agent is gone: what other agents have in flight through it may end, which takes up to the
+/// 30 s of a graceful stop and a cleanup.
+pub const PROXY_LINGER: Duration = Duration::from_secs(60);
+
+/// Orders that wait for one fault: an injection takes a while, and renewals come meanwhile.
+pub const FAULT_ORDERS: usize = 16;
+
+/// How long a stage of a fault may take that has no time-out of its own. Coordinators wait a little longer.
+pub const FAULT_STAGE: Duration = Duration::from_secs(60);
+
+/// What is kept of the output of a command, of stdout and of stderr each.
+pub const COMMAND_OUTPUT: usize = 2 * 1024;
+
+/// Passing sessions of one worker that are remembered, to find the first one after a fault's end of which the worker hears a
+/// little later.
+pub const PASSED_REMEMBERED: usize = 1_024;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use testmesh_agent::config::default_runtimes;
+use testmesh_agent::fault::proxy::{self, ProxyProgram};
 use testmesh_agent::{Agent, AgentError, Config, limits};
 use testmesh_shared::error::Chain;
 use testmesh_shared::exit_code::ExitCode;
@@ -62,7 +63,7 @@ struct Args {
     /// Targets that plans may reach from here.
     #[arg(long, value_name = "PATTERN")]
     allow_target: Vec<String>,
-    /// Let plans run commands here.
+    /// Let faults of plans run commands here.
     #[arg(long)]
     allow_commands: bool,
 }
@@ -80,6 +81,9 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 fn main() -> process::ExitCode {
     // One provider for all TLS of this process; a second call would fail, and there is none.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if proxy::asked_for(std::env::args_os()) {
+        return proxy::main().code().into();
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -147,15 +151,10 @@ impl From<AgentError> for Failed {
 }
 
 fn run(args: Args) -> Result<(), Failed> {
-    if !args.allow_target.is_empty() || args.allow_commands {
-        let flag = if args.allow_commands {
-            "--allow-commands"
-        } else {
-            "--allow-target"
-        };
+    if !args.allow_target.is_empty() {
         return Err(Failed {
-            message: format!("{flag} is not yet supported by this build"),
-            hint: Some("leave it out: plans can reach every target, and no command is ever run"),
+            message: "--allow-target is not yet supported by this build".into(),
+            hint: Some("leave it out: plans can reach every target"),
             code: ExitCode::Usage,
         });
     }
@@ -213,11 +212,18 @@ fn config(args: Args) -> Result<Config, Failed> {
     let mut config = Config::new(args.coordinator, id, args.site, 1);
     config.labels = args.labels.into_iter().collect::<BTreeMap<_, _>>();
     config.runtimes = args.runtimes.unwrap_or_else(|| default_runtimes(1));
+    config.allow_commands = args.allow_commands;
+    config.proxy_program = ProxyProgram::Child(own_program()?);
     config.give_up = args.give_up.map(Duration::from_secs);
     config
         .validate()
         .map_err(|error| AgentError::Config(error).into())
         .map(|()| config)
+}
+
+/// This program, which is also the one that runs proxies.
+fn own_program() -> Result<std::path::PathBuf, Failed> {
+    std::env::current_exe().map_err(|error| Failed::unexpected(&error))
 }
 
 /// Unique enough: two processes of one host have different ids.

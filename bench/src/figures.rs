@@ -29,8 +29,10 @@ pub(crate) struct Line {
 /// A limit that decides.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Must {
-    /// At most this many times the figure of another client.
+    /// The figure of one client is at most this many times that of another.
     Times {
+        /// Whose figure is limited.
+        ours: &'static str,
         client: &'static str,
         at_most: f64,
         /// As it is written, such as "1/40".
@@ -140,10 +142,12 @@ impl Figures {
                 met: ours <= most,
             }),
             Must::Times {
+                ours: whose,
                 client,
                 at_most,
                 said,
             } => {
+                let ours = self.median(whose)?;
                 let theirs = self.median(client)?;
                 let measured = if at_most < 1.0 {
                     format!("1/{:.1}", theirs / ours)
@@ -151,7 +155,11 @@ impl Figures {
                     format!("{:.2}", ours / theirs)
                 };
                 Some(Judged {
-                    must: format!("≤ {said} × {client}"),
+                    must: if whose == TESTMESH {
+                        format!("≤ {said} × {client}")
+                    } else {
+                        format!("{whose}: ≤ {said} × {client}")
+                    },
                     measured,
                     met: ours <= at_most * theirs,
                 })
@@ -189,11 +197,13 @@ mod tests {
             digits: 2,
         };
         let times = |at_most, said| Must::Times {
+            ours: TESTMESH,
             client: "other",
             at_most,
             said,
         };
         let absent = Must::Times {
+            ours: TESTMESH,
             client: "absent",
             at_most: 1.0,
             said: "1",

@@ -8,6 +8,8 @@ use crate::server::process::{Kind, Server};
 use crate::slope::{Client, Effort, Need, Preparation, cpu_us, in_turn};
 
 const K6_HTTP: &str = "k6 1.1 `http.get`";
+/// The same where k6 begins an iteration for each request.
+const K6_ITERATIONS: &str = "k6 1.1, an iteration each";
 const OHA: &str = "oha 1.16";
 /// A session for each request is what testmesh costs at its dearest.
 const TESTMESH_SESSIONS: &str = "testmesh, a session each";
@@ -34,7 +36,12 @@ pub(crate) fn run(effort: &Effort) -> Result<Figures> {
         Preparation {
             name: K6_HTTP,
             need: Need::Must,
-            prepare: &|| k6(slow),
+            prepare: &|| k6(K6_HTTP, REQUESTS, slow),
+        },
+        Preparation {
+            name: K6_ITERATIONS,
+            need: Need::Nice,
+            prepare: &|| k6(K6_ITERATIONS, 1, slow),
         },
         Preparation {
             name: OHA,
@@ -57,14 +64,22 @@ pub(crate) fn run(effort: &Effort) -> Result<Figures> {
         lines,
         musts: vec![
             Must::Times {
+                ours: TESTMESH,
                 client: K6_HTTP,
                 at_most: 1.0 / 3.0,
                 said: "1/3",
             },
             Must::Times {
+                ours: TESTMESH,
                 client: OHA,
                 at_most: 2.5,
                 said: "2.5",
+            },
+            Must::Times {
+                ours: TESTMESH_SESSIONS,
+                client: K6_ITERATIONS,
+                at_most: 1.0 / 3.0,
+                said: "1/3",
             },
         ],
     })
@@ -89,19 +104,19 @@ fn testmesh(name: &'static str, each: u64, amounts: (u64, u64)) -> Result<Client
     })
 }
 
-fn k6(amounts: (u64, u64)) -> Result<Client> {
+fn k6(name: &'static str, each: u64, amounts: (u64, u64)) -> Result<Client> {
     let k6 = K6::install()?;
     let command = move |address: &str, requests: u64| {
         let environment = [
             ("ADDRESS", address.to_owned()),
             ("USERS", USERS.to_string()),
-            ("ITERATIONS", (requests / REQUESTS).to_string()),
-            ("REQUESTS", REQUESTS.to_string()),
+            ("ITERATIONS", (requests / each).to_string()),
+            ("REQUESTS", each.to_string()),
         ];
         Ok(k6.run("http.js", &environment))
     };
     Ok(Client {
-        name: K6_HTTP,
+        name,
         does: "a check, and reads the same value",
         amounts,
         command: Box::new(command),

@@ -79,6 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<Figures> {
 
 fn musts(size: u32) -> Vec<Must> {
     let times = |client, at_most, said| Must::Times {
+        ours: TESTMESH,
         client,
         at_most,
         said,

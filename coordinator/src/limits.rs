@@ -135,3 +135,18 @@ pub const MAX_DISAGREEMENTS: usize = 100;
 pub const MAX_DIGESTS_PER_KEY: usize = 64;
 /// Agents named for one content in a disagreement.
 pub const MAX_AGENTS_PER_DIGEST: usize = 8;
+
+/// How long a fault stays on its agent without a renewal: longer than an agent may be silent before it is lost, so that a
+/// link that breaks for a moment ends no fault.
+pub const FAULT_LEASE: Duration = Duration::from_secs(15);
+/// How often a fault is renewed: several times within a lease.
+pub const FAULT_RENEW: Duration = Duration::from_secs(3);
+/// A lease ends on its agent a little later than here, by the time that its renewal was under way.
+pub const FAULT_LEASE_SLACK: Duration = Duration::from_secs(2);
+/// For an agent to say how a fault is, beyond the time-outs of its stage or command: it tries to revert three times, and a
+/// proxy may take 5 s each time.
+pub const FAULT_ANSWER: Duration = Duration::from_secs(20);
+/// How long other agents may tell of a passing session that was sooner than the one that was heard of first.
+pub const RECOVERY_SETTLES: Duration = Duration::from_secs(1);
+/// Reverts of faults kept for runs that could not do them; the oldest go first.
+pub const MAX_STORED_REVERTS: usize = 1_000;

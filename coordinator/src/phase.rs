@@ -1,13 +1,15 @@
 //! From seconds of the run to phases. Pure; the coordinator alone knows phases, agents only know seconds.
 //!
-//! Phases are spans of time that may overlap: each scenario's own `warm_up`, those that a plan names, and one without a
-//! name for each time at which a threshold begins to judge. A second that lies partly in a phase belongs to it. Setup comes
+//! Phases are spans of time that may overlap: each scenario's own `warm_up`, those that a plan names, two of each fault
+//! (while it is there, and from its end until its first passing session), and one without a name for each time at which a
+//! threshold begins to judge. Those of faults are not known beforehand: they are opened and closed while the run goes on,
+//! each time with the moment at which that became known, which no measurement that is merged by then lies behind. A second that lies partly in a phase belongs to it. Setup comes
 //! before the first second and teardown after the last, so they are in none.
 use crate::report::model;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use testmesh_shared::plan::Plan;
-use testmesh_shared::plan::model::{MAX_AFTERS, MAX_PHASES};
+use testmesh_shared::plan::model::{MAX_AFTERS, MAX_FAULTS, MAX_PHASES};
+use testmesh_shared::plan::{Plan, recovery_phase};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,11 @@ impl Class {
         Self(2 << (MAX_PHASES + number))
     }
 
+    /// The phase of a fault with that number: two for each.
+    fn of_fault(number: usize) -> Self {
+        Self(2 << (MAX_PHASES + MAX_AFTERS + number))
+    }
+
     /// In all phases of both.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -40,7 +47,7 @@ impl Class {
 }
 
 const _: () = assert!(
-    1 + MAX_PHASES + MAX_AFTERS <= 64,
+    1 + MAX_PHASES + MAX_AFTERS + 2 * MAX_FAULTS <= 64,
     "a set of phases has 64 bits"
 );
 
@@ -93,11 +100,28 @@ struct Named {
     to: Duration,
 }
 
+/// A phase of a fault, which is known once it has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OfFault {
+    name: String,
+    from: Option<Duration>,
+    /// None: it is not over.
+    to: Option<Duration>,
+}
+
+impl OfFault {
+    fn span(&self) -> Option<(Duration, Duration)> {
+        Some((self.from?, self.to.unwrap_or(Duration::MAX)))
+    }
+}
+
 /// The phases of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
     scenarios: BTreeMap<String, WarmUp>,
     named: Vec<Named>,
+    /// Two for each fault of the plan.
+    of_faults: Vec<OfFault>,
     /// When thresholds begin to judge, each once.
     afters: Vec<Duration>,
 }
@@ -126,8 +150,10 @@ impl Phases {
         let named = plan.phases.iter();
         let named = named.map(|phase| (phase.name.as_str(), phase.from, phase.to));
         let afters = plan.thresholds.iter().map(|threshold| threshold.after);
+        let faults = plan.faults.iter().map(|fault| fault.name.as_str());
         Self::new(scenarios)
             .with_named(named)
+            .with_faults(faults)
             .with_afters(afters.filter(|after| !after.is_zero()))
     }
 
@@ -157,6 +183,33 @@ impl Phases {
         self
     }
 
+    /// The same with phases of faults that have not begun; more than a plan may have are not known.
+    #[must_use]
+    pub fn with_faults<'a>(mut self, faults: impl IntoIterator<Item = &'a str>) -> Self {
+        let phases = faults
+            .into_iter()
+            .flat_map(|fault| [fault.to_owned(), recovery_phase(fault)]);
+        let phase = |name| OfFault {
+            name,
+            from: None,
+            to: None,
+        };
+        self.of_faults = phases.take(2 * MAX_FAULTS).map(phase).collect();
+        self
+    }
+
+    /// The fault of that number begins, is over, is overcome: as far as that is known.
+    pub fn set_fault(&mut self, fault: usize, times: [Option<Duration>; 3]) {
+        let [began, over, overcome] = times;
+        if let Some(phase) = self.of_faults.get_mut(2 * fault) {
+            (phase.from, phase.to) = (began, over);
+        }
+        if let Some(phase) = self.of_faults.get_mut(2 * fault + 1) {
+            // Of one that never was nothing is overcome.
+            (phase.from, phase.to) = (over.filter(|_| began.is_some()), overcome);
+        }
+    }
+
     /// The same with times at which thresholds begin to judge.
     #[must_use]
     pub fn with_afters(mut self, afters: impl IntoIterator<Item = Duration>) -> Self {
@@ -172,8 +225,11 @@ impl Phases {
         if name == "warm_up" {
             return Some(Class::WARM_UP);
         }
-        let number = self.named.iter().position(|phase| phase.name == name)?;
-        Some(Class::named(number))
+        if let Some(number) = self.named.iter().position(|phase| phase.name == name) {
+            return Some(Class::named(number));
+        }
+        let number = self.of_faults.iter().position(|phase| phase.name == name)?;
+        Some(Class::of_fault(number))
     }
 
     /// The seconds from this time on; all of them from the run's start, or where no threshold begins then.
@@ -203,6 +259,11 @@ impl Phases {
         for (number, phase) in self.named.iter().enumerate() {
             if meets(phase.from, phase.to) {
                 class = class.and(Class::named(number));
+            }
+        }
+        for (number, phase) in self.of_faults.iter().enumerate() {
+            if phase.span().is_some_and(|(start, end)| meets(start, end)) {
+                class = class.and(Class::of_fault(number));
             }
         }
         // Nothing of what came before such a time may be judged, so a second that it parts does not count.
@@ -262,7 +323,12 @@ impl Phases {
                     phase("warm_up", warm_up.from, warm_up.to, Some(scenario.clone()))
                 });
         let named = self.named.iter().filter(|phase| phase.from < run);
+        let of_faults = self.of_faults.iter().filter_map(|one| {
+            let (from, to) = one.span().filter(|(from, _)| *from < run)?;
+            Some(phase(&one.name, from, to, None))
+        });
         warm.chain(named.map(|one| phase(&one.name, one.from, one.to, None)))
+            .chain(of_faults)
             .collect()
     }
 }
@@ -400,6 +466,34 @@ mod tests {
         assert!(!phases.counts(&["b"], Span::JUDGED, 1, Duration::from_secs(3)));
         assert!(phases.counts(&["b"], Span::JUDGED, 2, Duration::from_secs(3)));
         assert!(!phases.counts(&["b"], Span::JUDGED, 2, Duration::from_millis(2_500)));
+    }
+
+    #[test]
+    fn a_fault_is_a_phase_as_far_as_it_is_known() {
+        let mut phases = Phases::new([("live", warm_up(0, 0))]).with_faults(["cut", "slow"]);
+        let of = |phases: &Phases, name: &str| phases.phase(name).unwrap();
+        let (cut, recovery) = (of(&phases, "cut"), of(&phases, "cut.recovery"));
+        let class = |phases: &Phases, second| phases.class(Some("live"), second);
+        assert_eq!(class(&phases, 3), Class::JUDGED);
+        let ms = |ms| Some(Duration::from_millis(ms));
+        phases.set_fault(0, [ms(3_000), None, None]);
+        assert_eq!((class(&phases, 2), class(&phases, 3)), (Class::JUDGED, cut));
+        assert_eq!(class(&phases, 1_000), cut);
+        phases.set_fault(0, [ms(3_000), ms(5_200), None]);
+        assert_eq!(class(&phases, 5), cut.and(recovery));
+        assert_eq!(class(&phases, 1_000), recovery);
+        phases.set_fault(0, [ms(3_000), ms(5_200), ms(6_100)]);
+        assert_eq!(
+            (class(&phases, 6), class(&phases, 7)),
+            (recovery, Class::JUDGED)
+        );
+        assert_ne!(of(&phases, "slow"), cut);
+        let listed = phases.report(Duration::from_secs(6));
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|phase| (phase.name.as_str(), phase.from, phase.to))
+            .collect();
+        assert_eq!(listed, [("cut", 3.0, 5.2), ("cut.recovery", 5.2, 6.0)]);
     }
 
     proptest! {

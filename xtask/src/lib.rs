@@ -5,6 +5,7 @@
 pub mod ci;
 pub mod process;
 pub mod servers;
+pub mod services;
 pub mod steps;
 pub mod test;
 pub mod tidy;

@@ -20,6 +20,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         filter: Vec<String>,
     },
+    /// Keeps everything up that the tests talk to, and says where it is, until it is ended.
+    Services,
     /// Runs every behavior of the testbed with every plan for it: each plan must see what it can, and nothing else.
     Matrix,
     /// Runs everything that a change must pass: test, fmt, clippy, doc, deny and tidy.
@@ -61,6 +63,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
     match command {
         Command::Test { filter } => test::run(&workspace, &filter),
+        Command::Services => test::services(&workspace),
         Command::Matrix => test::matrix(&workspace),
         Command::Ci { no_test: false } => ci::run(&workspace, ci::ALL),
         Command::Ci { no_test: true } => ci::run(&workspace, ci::AFTER_TEST),

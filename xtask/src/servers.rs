@@ -1,4 +1,4 @@
-//! The servers that are not ours and that tests talk to: etcd, and a Python gRPC server with reflection.
+//! The programs that are not ours and that tests start themselves: etcd, a Python gRPC server with reflection, Chromium.
 //!
 //! Their places are told to the tests by environment variables. A test whose variable is missing says so and
 //! passes, so that a machine without them still tests all the rest; in continuous integration nothing may be missing.
@@ -14,6 +14,8 @@ use crate::workspace::Workspace;
 
 /// Names the etcd binary to tests.
 pub const ETCD: &str = "TESTMESH_ETCD";
+/// Names the browser to tests and plans.
+pub const CHROMIUM: &str = "TESTMESH_CHROMIUM";
 /// Names to tests a Python that has grpcio with reflection.
 pub const PYTHON_GRPC: &str = "TESTMESH_PYTHON_GRPC";
 
@@ -37,6 +39,12 @@ pub struct Servers {
 }
 
 impl Servers {
+    /// The variables and what they name.
+    #[must_use]
+    pub fn found(&self) -> &[(&'static str, PathBuf)] {
+        &self.found
+    }
+
     /// Tells a test run where the servers are.
     pub fn name_to(&self, command: &mut Command) {
         command.envs(self.found.iter().map(|(name, path)| (name, path)));
@@ -50,13 +58,14 @@ impl Servers {
 /// In continuous integration, fails when one is missing; elsewhere says what will not be tested.
 pub fn install(workspace: &Workspace) -> Result<Servers> {
     let mut servers = Servers::default();
-    let wanted: [Wanted; 2] = [
+    let wanted: [Wanted; 3] = [
         (ETCD, "plans against etcd", etcd),
         (
             PYTHON_GRPC,
             "plans against a Python gRPC server",
             python_grpc,
         ),
+        (CHROMIUM, "plans with a browser", chromium),
     ];
     for (name, tested, find) in wanted {
         let answer = match std::env::var_os(name) {
@@ -78,6 +87,16 @@ fn etcd(_: &Workspace) -> Result<PathBuf> {
     }
     tools::apt(&["etcd-server"])?;
     on_path("etcd").ok_or_else(|| anyhow::anyhow!("the package etcd-server brought no `etcd`"))
+}
+
+fn chromium(_: &Workspace) -> Result<PathBuf> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let find = || names.into_iter().find_map(on_path);
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    tools::apt(&["chromium"])?;
+    find().ok_or_else(|| anyhow::anyhow!("the package chromium brought no `chromium`"))
 }
 
 fn python_grpc(workspace: &Workspace) -> Result<PathBuf> {

@@ -5,7 +5,8 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::process::{self, cargo, in_ci, say};
-use crate::servers::{self, Servers};
+use crate::servers;
+use crate::services::{self, Services};
 use crate::tools;
 use crate::workspace::Workspace;
 
@@ -29,16 +30,32 @@ pub fn run(workspace: &Workspace, filter: &[String]) -> Result<()> {
     if filter.is_empty() {
         process::run(cargo(workspace.root()).args(["test", "--workspace", "--doc", "--locked"]))?;
     }
+    // Up as late as possible, and down when this returns.
+    let services = Services::start(workspace)?;
+    let places = |command: &mut Command| {
+        servers.name_to(command);
+        services.name_to(command);
+    };
     match tools::nextest(workspace) {
-        Ok(_) => with_nextest(workspace, &servers, filter),
+        Ok(_) => with_nextest(workspace, places, filter),
         Err(error) if in_ci() => Err(error.context("continuous integration runs with nextest")),
         Err(error) => {
             say(&format!(
                 "note: no nextest, plain `cargo test` does: {error:#}"
             ));
-            with_cargo(workspace, &servers, filter)
+            with_cargo(workspace, places, filter)
         }
     }
+}
+
+/// Keeps everything up that tests and plans talk to, for a developer.
+///
+/// # Errors
+///
+/// Fails when a service ends.
+pub fn services(workspace: &Workspace) -> Result<()> {
+    let servers = servers::install(workspace)?;
+    services::keep(workspace, servers.found())
 }
 
 /// Runs every behavior of the testbed with every plan for it, which takes a quarter of an hour; tests run some of the
@@ -75,7 +92,11 @@ pub fn matrix(workspace: &Workspace) -> Result<()> {
     process::run(command.arg("matrix::").env("TESTMESH_MATRIX", "all"))
 }
 
-fn with_nextest(workspace: &Workspace, servers: &Servers, filter: &[String]) -> Result<()> {
+fn with_nextest(
+    workspace: &Workspace,
+    places: impl FnOnce(&mut Command),
+    filter: &[String],
+) -> Result<()> {
     let profile = if in_ci() { "ci" } else { "default" };
     let mut command = Command::new(tools::nextest(workspace)?);
     command.current_dir(workspace.root());
@@ -89,11 +110,15 @@ fn with_nextest(workspace: &Workspace, servers: &Servers, filter: &[String]) -> 
             profile,
         ])
         .args(filter);
-    servers.name_to(&mut command);
+    places(&mut command);
     process::run(&mut command)
 }
 
-fn with_cargo(workspace: &Workspace, servers: &Servers, filter: &[String]) -> Result<()> {
+fn with_cargo(
+    workspace: &Workspace,
+    places: impl FnOnce(&mut Command),
+    filter: &[String],
+) -> Result<()> {
     let mut command = cargo(workspace.root());
     command
         .args([
@@ -105,6 +130,6 @@ fn with_cargo(workspace: &Workspace, servers: &Servers, filter: &[String]) -> Re
             "--locked",
         ])
         .args(filter);
-    servers.name_to(&mut command);
+    places(&mut command);
     process::run(&mut command)
 }

@@ -113,6 +113,11 @@ impl Connections {
         &self.worker.gate
     }
 
+    /// This worker's part of an agent's `count` connections; at least one.
+    pub fn share(&self, count: u32) -> u32 {
+        self.worker.share(count)
+    }
+
     /// The connection that `sharing` grants under `key`, opened first if there is none. Of callers that need the same one,
     /// one opens it and the others wait.
     ///

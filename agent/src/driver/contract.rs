@@ -26,7 +26,7 @@ use super::during::During;
 use super::limits;
 use super::message::Encoded;
 use super::transcript::Listener;
-use crate::integrity::MeshClock;
+use crate::integrity::{MeshClock, Truths};
 use crate::recorder::Severity;
 
 /// One stage's driver, read from the plan and ready to run any number of times.
@@ -145,6 +145,8 @@ pub struct Attempt<'a> {
     pub deadline: Option<Instant>,
     /// The coordinator's clock, for servers whose own is declared by it.
     pub clock: &'a MeshClock,
+    /// The truths that the agent has read in this run.
+    pub truths: &'a Truths,
     /// What goes on while the stream is open.
     pub during: Option<&'a dyn During>,
     /// Hears what is asked and answered, if anybody wants to.
@@ -271,6 +273,8 @@ pub struct Results {
     pub body: Body,
     /// What a stream amounted to.
     pub stream: Option<StreamResults>,
+    /// A list of what was found: documents, messages, resources.
+    pub docs: Option<Value>,
     /// What a page shows.
     pub page: Option<Value>,
     /// What the stage fails with unless one of its expressions reads `status`.
@@ -287,6 +291,8 @@ pub enum Body {
     Bytes(Bytes),
     /// A protobuf message with its descriptor: `body` as a map.
     Message(Encoded),
+    /// Something that never was text: `body` as it is, `text` as JSON.
+    Value(Value),
 }
 
 impl Body {
@@ -305,6 +311,7 @@ impl Body {
             Self::Message(message) => message
                 .to_value()
                 .map_err(|error| format!("cannot be decoded: {error}")),
+            Self::Value(value) => Ok(value.clone()),
         }
     }
 }
@@ -472,6 +479,10 @@ impl Results {
             Body::None => Bytes::new(),
             Body::Bytes(bytes) => bytes.slice(..bytes.len().min(limits::EVIDENCE_BYTES)),
             Body::Message(message) => message.evidence(limits::EVIDENCE_BYTES),
+            Body::Value(value) => match self.docs.as_ref().and_then(Value::as_list) {
+                Some(docs) if !docs.is_empty() => start_of(docs),
+                _ => start_of(std::slice::from_ref(value)),
+            },
         };
         Evidence {
             status: self.status,
@@ -479,4 +490,20 @@ impl Results {
             body,
         }
     }
+}
+
+/// As much of these values, one on each line, as a finding has room for.
+fn start_of(values: &[Value]) -> Bytes {
+    let mut text = String::new();
+    for value in values {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&value.to_json().to_string());
+        if text.len() >= limits::EVIDENCE_BYTES {
+            break;
+        }
+    }
+    text.truncate(text.floor_char_boundary(limits::EVIDENCE_BYTES));
+    text.into()
 }

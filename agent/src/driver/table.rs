@@ -2,17 +2,21 @@
 
 use testmesh_shared::plan::DriverForm;
 
-#[cfg(feature = "browser")]
-use super::browser;
 use super::{connect, grpc, http, wait};
 
-/// Every driver that stages may name, in the order of the reference. Those of later issues are known to the plan's reader by
-/// name only.
+/// Every driver that stages may name, in the order of the reference. Those that this build lacks are known to the plan's reader
+/// by name only.
 pub static DRIVERS: &[&DriverForm] = &[
     &http::FORM,
     &grpc::FORM,
     &connect::FORM,
     &wait::FORM,
+    #[cfg(feature = "mongodb")]
+    &super::mongodb::FORM,
+    #[cfg(feature = "amqp")]
+    &super::amqp::FORM,
+    #[cfg(feature = "kubernetes")]
+    &super::kubernetes::FORM,
     #[cfg(feature = "browser")]
-    &browser::FORM,
+    &super::browser::FORM,
 ];

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use testmesh_shared::metric::MetricId;
+use testmesh_shared::metric::{LOOP_LAG_EVERY, MetricId};
 use testmesh_shared::plan::ErrorKind;
 use tokio::time::Instant;
 
@@ -442,7 +442,7 @@ impl Meter for StageMeter {
     }
 
     fn held_up(&self, took: Duration) {
-        if took >= limits::LOOP_LAG_EVERY {
+        if took >= LOOP_LAG_EVERY {
             self.recorder().held_up(Instant::now(), took);
         }
     }

@@ -4,19 +4,21 @@
 //! measured into one batch a second, and says what is so (armed, set up, drained) again after each reconnect: a coordinator
 //! takes every message as often as it comes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use testmesh_proto::v1::agent_message::Kind as Outgoing;
-use testmesh_proto::v1::{Armed, Drained, SetUpDone, Start, TearDown, TearDownDone};
+use testmesh_proto::v1::{self, Armed, Drained, SetUpDone, Start, TearDown, TearDownDone};
 use testmesh_shared::clock::{OffsetEstimate, TimeAnchor};
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::terminate::Stop;
+use super::watched::Seen;
 use super::worker::{RunCommand, RunEvent, Saves};
+use crate::fault::{Faults, Told};
 use crate::limits;
 use crate::reporter::Reporter;
 
@@ -37,6 +39,8 @@ pub enum Order {
     Leave(Stop),
     /// Run teardown.
     TearDown(TearDown),
+    /// Do something about a fault.
+    Fault(v1::Fault),
     /// Everything up to this number is merged and durable.
     Ack {
         /// The epoch of the batches.
@@ -70,6 +74,12 @@ pub struct Assignment {
     pub workers: Vec<mpsc::Sender<RunCommand>>,
     /// From all workers.
     pub events: mpsc::Receiver<RunEvent>,
+    /// The run's faults on this agent.
+    pub faults: Faults,
+    /// What they say.
+    pub fault_says: mpsc::Receiver<Told>,
+    /// Their names, by their number in the plan.
+    pub fault_names: Vec<String>,
     /// From the agent's loop. Closed: the run is released.
     pub orders: mpsc::Receiver<Order>,
     /// To the coordinator.
@@ -96,7 +106,11 @@ struct Active {
     /// Setup and teardown run once, however often they are asked for.
     set_up: bool,
     torn_down: bool,
-    /// The agent is leaving: the run ends once it is drained and acknowledged.
+    /// Faults that this agent may hold.
+    held: BTreeSet<String>,
+    /// When the first session passed after a fault, as it was told, in coordinator time.
+    recovered: BTreeMap<usize, i64>,
+    /// The agent is leaving: the run ends once it is drained, acknowledged, and holds no fault.
     leaving: bool,
     /// How long it waits for that.
     leave_at: Option<Instant>,
@@ -106,6 +120,7 @@ struct Active {
 enum Woken {
     Ordered(Option<Order>),
     Happened(RunEvent),
+    FaultSaid(Told),
     Report,
     Room,
 }
@@ -125,6 +140,8 @@ impl Assignment {
             report_at,
             set_up: false,
             torn_down: false,
+            held: BTreeSet::new(),
+            recovered: BTreeMap::new(),
             leaving: false,
             leave_at: None,
         };
@@ -142,6 +159,7 @@ impl Active {
                 Woken::Ordered(Some(order)) => self.obey(order).await,
                 Woken::Ordered(None) => break,
                 Woken::Happened(event) => self.take_in(event),
+                Woken::FaultSaid(told) => self.fault_said(told),
                 Woken::Report => {
                     self.own.reporter.report();
                     self.report_at = Instant::now() + limits::REPORT_EVERY;
@@ -165,7 +183,8 @@ impl Active {
         let leave_at = *self
             .leave_at
             .get_or_insert_with(|| Instant::now() + limits::LEAVING);
-        (self.own.reporter.is_acknowledged() && self.queue.is_empty()) || Instant::now() >= leave_at
+        let done = self.own.reporter.is_acknowledged() && self.queue.is_empty();
+        (done && self.held.is_empty()) || Instant::now() >= leave_at
     }
 
     async fn wake(&mut self) -> Woken {
@@ -173,6 +192,7 @@ impl Active {
         tokio::select! {
             order = self.own.orders.recv() => Woken::Ordered(order),
             Some(event) = self.own.events.recv() => Woken::Happened(event),
+            Some(told) = self.own.fault_says.recv() => Woken::FaultSaid(told),
             () = sleep_until(self.report_at) => Woken::Report,
             Ok(_) = self.own.out.reserve(), if blocked => Woken::Room,
         }
@@ -196,6 +216,7 @@ impl Active {
             Order::Stop(stop) => self.stop(stop).await,
             Order::Leave(stop) => {
                 self.leaving = true;
+                self.own.faults.leave();
                 self.stop(stop).await;
             }
             Order::TearDown(tear_down) => {
@@ -204,6 +225,7 @@ impl Active {
                     self.command_first(RunCommand::TearDown { saves }).await;
                 }
             }
+            Order::Fault(order) => self.fault(order).await,
             Order::Ack { epoch, seq } if epoch == self.own.epoch => {
                 self.own.reporter.acknowledge(seq)
             }
@@ -218,13 +240,7 @@ impl Active {
         }
         let saves = Arc::new(parse_saves(&start.saves));
         let now = Instant::now();
-        let ours = self
-            .own
-            .offset
-            .borrow()
-            .offset()
-            .map_or(start.at_ns, |clock| clock.ours(start.at_ns));
-        let at = self.own.anchor.instant(ours).unwrap_or(now);
+        let at = self.instant(start.at_ns).unwrap_or(now);
         tracing::info!(
             run = self.own.run,
             in_ms = (at.saturating_duration_since(now)).as_millis(),
@@ -235,6 +251,117 @@ impl Active {
         };
         self.own.reporter.started();
         self.command_all(&RunCommand::Start { at, saves }).await;
+    }
+
+    /// An instant of this process; none if its clock cannot say it.
+    fn instant(&self, coordinator_ns: i64) -> Option<Instant> {
+        let offset = self.own.offset.borrow().offset();
+        let ours = offset.map_or(coordinator_ns, |clock| clock.ours(coordinator_ns));
+        self.own.anchor.instant(ours)
+    }
+
+    /// In coordinator time, nanoseconds since the Unix epoch.
+    fn coordinator_ns(&self, at: Instant) -> i64 {
+        let ours = self.own.anchor.unix_ns(at);
+        let offset = self.own.offset.borrow().offset();
+        offset.map_or(ours, |clock| clock.theirs(ours))
+    }
+
+    async fn fault(&mut self, order: v1::Fault) {
+        match order.order() {
+            v1::fault::Order::Watch => {
+                let names = &self.own.fault_names;
+                let fault = names.iter().position(|name| *name == order.fault);
+                if let (Some(fault), Some(since)) = (fault, self.instant(order.since_ns)) {
+                    self.command_all(&RunCommand::Watch { fault, since }).await;
+                }
+            }
+            v1::fault::Order::Inject if self.leaving => {
+                // What could not be put right any more is not broken.
+                tracing::warn!(fault = order.fault, "not injected: this agent is leaving");
+            }
+            what => {
+                if what == v1::fault::Order::Inject {
+                    self.held.insert(order.fault.clone());
+                }
+                self.own.faults.order(&order);
+            }
+        }
+    }
+
+    fn fault_said(&mut self, told: Told) {
+        if !told.is_open() {
+            self.held.remove(&told.fault);
+        }
+        let at_ns = self.coordinator_ns(told.at);
+        let state = told.state();
+        self.say_of_fault(v1::FaultState {
+            run: self.own.run.clone(),
+            fault: told.fault,
+            state: state.into(),
+            at_ns,
+            detail: told.detail,
+            unasked: told.unasked,
+            scenario: String::new(),
+        });
+    }
+
+    fn seen(&mut self, seen: Seen) {
+        match seen {
+            Seen::StagePassed {
+                scenario,
+                stage,
+                at,
+            } => {
+                // Each worker tells it once; the first of them counts.
+                let known = |said: &Outgoing| {
+                    matches!(said, Outgoing::StageFirstPassed(first)
+                        if first.scenario == scenario && first.stage == stage)
+                };
+                if !self.said.iter().any(known) {
+                    let at_ns = self.coordinator_ns(at);
+                    let run = self.own.run.clone();
+                    self.say(Outgoing::StageFirstPassed(v1::StageFirstPassed {
+                        run,
+                        scenario,
+                        stage,
+                        at_ns,
+                    }));
+                }
+            }
+            Seen::Recovered {
+                fault,
+                scenario,
+                at,
+            } => {
+                let at_ns = self.coordinator_ns(at);
+                let first = self.recovered.entry(fault).or_insert(i64::MAX);
+                let name = self.own.fault_names.get(fault).cloned();
+                if let (Some(name), true) = (name, at_ns < *first) {
+                    *first = at_ns;
+                    self.say_of_fault(v1::FaultState {
+                        run: self.own.run.clone(),
+                        fault: name,
+                        state: v1::fault_state::State::Recovered.into(),
+                        at_ns,
+                        detail: String::new(),
+                        unasked: false,
+                        scenario,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Of a fault, what was said last is repeated after a reconnect, and not its whole story.
+    fn say_of_fault(&mut self, state: v1::FaultState) {
+        let recovered = v1::fault_state::State::Recovered;
+        let is_recovery = state.state() == recovered;
+        self.said.retain(|said| {
+            !matches!(said, Outgoing::FaultState(other)
+                if other.fault == state.fault && (other.state() == recovered) == is_recovery)
+        });
+        self.say(Outgoing::FaultState(state));
     }
 
     /// A run that never started is drained at once; setup, if it runs, is cut only by an abort.
@@ -254,6 +381,7 @@ impl Active {
                     self.own.reporter.report();
                 }
             }
+            RunEvent::Seen(seen) => self.seen(seen),
             RunEvent::SetUpDone(result) => {
                 let (error, saves) = match result {
                     Ok(saves) => (String::new(), serde_json::Value::Object(saves).to_string()),

@@ -9,13 +9,14 @@ use testmesh_shared::feed::RunFeed;
 use testmesh_shared::id::{AgentId, RunId, Site};
 use testmesh_shared::load::{self, Model};
 use testmesh_shared::plan::expr::{Scope, Secrets, Value};
-use testmesh_shared::plan::{Plan, Scenario, Stage};
+use testmesh_shared::plan::{FaultAction, Plan, Scenario, Stage};
 use testmesh_shared::rng::SeedTree;
 
 use super::trace::Tracer;
 use super::transcript::Transcript;
+use super::watched::Watched;
 use crate::driver::Connections;
-use crate::integrity::MeshClock;
+use crate::integrity::{MeshClock, Truths};
 use crate::recorder::{Recorder, StageSeries};
 
 /// One run on one agent, as every worker sees it.
@@ -37,6 +38,8 @@ pub struct RunFacts {
     pub transcript: Option<Transcript>,
     /// The plan's feeds, in their order of this run.
     pub feeds: Vec<RunFeed>,
+    /// The truths that rows of streams are compared with, as far as they are read from elsewhere.
+    pub truths: Truths,
 }
 
 impl RunFacts {
@@ -101,6 +104,8 @@ pub struct RunContext {
     pub connections: Connections,
     /// The coordinator's clock; not known unless it is set.
     pub clock: MeshClock,
+    /// What faults wait for.
+    pub watched: Watched,
     scope: RefCell<Rc<Scope<'static>>>,
     /// By the place of the stage in memory.
     series: RefCell<HashMap<usize, Rc<StageSeries>>>,
@@ -115,12 +120,14 @@ impl RunContext {
         connections: Connections,
     ) -> Self {
         let scope = RefCell::new(Rc::new(facts.scope(&serde_json::Map::new())));
+        let watched = Watched::of(&facts.plan);
         Self {
             facts,
             recorder,
             tracer,
             connections,
             clock: MeshClock::default(),
+            watched,
             scope,
             series: RefCell::default(),
         }
@@ -163,6 +170,10 @@ pub enum Part {
     Scenario(usize),
     /// The plan's `teardown`.
     TearDown,
+    /// What injects the fault of that place in the plan.
+    Fault(usize),
+    /// What reverts it.
+    Revert(usize),
 }
 
 /// One scenario on one worker; setup and teardown are scenarios of their own.
@@ -181,6 +192,7 @@ impl ScenarioContext {
             Part::SetUp => "setup",
             Part::Scenario(at) => plan.scenarios[at].name.as_str(),
             Part::TearDown => "teardown",
+            Part::Fault(_) | Part::Revert(_) => "faults",
         };
         Self {
             name: Arc::from(name),
@@ -193,7 +205,7 @@ impl ScenarioContext {
     pub fn scenario(&self) -> Option<&Scenario> {
         match self.part {
             Part::Scenario(at) => Some(&self.plan.scenarios[at]),
-            Part::SetUp | Part::TearDown => None,
+            Part::SetUp | Part::TearDown | Part::Fault(_) | Part::Revert(_) => None,
         }
     }
 
@@ -203,6 +215,11 @@ impl ScenarioContext {
             Part::SetUp => &self.plan.setup,
             Part::Scenario(at) => &self.plan.scenarios[at].stages,
             Part::TearDown => &self.plan.teardown,
+            Part::Fault(at) | Part::Revert(at) => match &self.plan.faults[at].action {
+                FaultAction::Stage { inject, .. } if matches!(self.part, Part::Fault(_)) => inject,
+                FaultAction::Stage { revert, .. } => revert,
+                FaultAction::Proxy { .. } | FaultAction::Command { .. } => &[],
+            },
         }
     }
 
@@ -214,7 +231,7 @@ impl ScenarioContext {
     /// What `save` saves into.
     pub fn saves_into(&self) -> &'static str {
         match self.part {
-            Part::SetUp | Part::TearDown => "run",
+            Part::SetUp | Part::TearDown | Part::Fault(_) | Part::Revert(_) => "run",
             Part::Scenario(_) => "session",
         }
     }

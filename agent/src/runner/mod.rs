@@ -19,6 +19,7 @@ mod stage;
 pub mod terminate;
 pub mod trace;
 mod transcript;
+mod watched;
 pub mod worker;
 
 pub use transcript::Transcript;

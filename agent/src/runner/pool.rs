@@ -222,6 +222,10 @@ impl SessionPool {
             flight.started,
             last_stage_ended.saturating_duration_since(flight.planned_at),
         );
+        if ending == Ending::Passed {
+            let watched = &self.run.watched;
+            watched.session_passed(&self.scenario.name, flight.started, last_stage_ended);
+        }
         recorder.close(series.active, now);
         recorder.ended(&self.scenario.name);
         let since = |at: Instant| at.saturating_duration_since(self.begun);

@@ -26,7 +26,9 @@ use super::scenario::Ended;
 use super::worker::{WorkerRun, Workers};
 use crate::config::Config;
 use crate::driver::DRIVERS;
+use crate::fault::{Faults, Means};
 use crate::integrity::MeshClock;
+use crate::integrity::Truths;
 use crate::limits;
 use crate::recorder::Catalog;
 use crate::reporter::Reporter;
@@ -121,7 +123,7 @@ impl Preparation {
             (read, prepare)
         });
         let refused = match reading.await {
-            Ok((Ok(ready), prepare)) => match arm(&shared, &prepare, ready, orders).await {
+            Ok((Ok(ready), prepare)) => match arm(&shared, &prepare, ready, orders, &tasks).await {
                 Ok(assignment) => return assignment.run().await,
                 Err(reason) => Refused {
                     run,
@@ -195,6 +197,7 @@ fn read(prepare: &Prepare, content: &Content, config: &Config) -> Result<Ready, 
         site: config.site.clone(),
         secrets,
         transcript: config.transcript.clone(),
+        truths: Truths::default(),
     };
     Ok(Ready {
         facts: Arc::new(facts),
@@ -288,7 +291,18 @@ async fn arm(
     prepare: &Prepare,
     ready: Ready,
     orders: mpsc::Receiver<Order>,
+    tasks: &Tasks,
 ) -> Result<Assignment, String> {
+    let (plan, config) = (&ready.facts.plan, &shared.config);
+    // Whoever is armed has its proxies open.
+    let proxies = Means::start(
+        plan,
+        &prepare.proxies,
+        prepare.seed,
+        &config.proxy_program,
+        tasks,
+    );
+    let proxies = proxies.await.map_err(|error| error.to_string())?;
     let catalog = Arc::new(Catalog::new(limits::SERIES));
     let count = shared.workers.count();
     // Room for a few seconds of every worker's cuts.
@@ -316,6 +330,13 @@ async fn arm(
         shared.workers.runs(worker).send(run).await.map_err(gone)?;
         workers.push(commands);
     }
+    let means = Means {
+        proxies,
+        worker: workers[0].clone(),
+        allow_commands: config.allow_commands,
+    };
+    let (faults, fault_says) = Faults::start(plan, means, tasks);
+    let fault_names = plan.faults.iter().map(|fault| fault.name.clone()).collect();
     // Agents of one process share the sink, and one of them counts what it loses.
     let counts = shared.config.agents_in_process == 1 || prepare.agent_index == 0;
     let reporter = Reporter::new(
@@ -332,6 +353,9 @@ async fn arm(
         reporter,
         workers,
         events,
+        faults,
+        fault_says,
+        fault_names,
         orders,
         out: shared.out.clone(),
         offset: shared.offset.clone(),

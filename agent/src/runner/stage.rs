@@ -82,6 +82,10 @@ impl Session<'_> {
                 .unwrap_or_else(|_| Err(running.timed_out(limit))),
         };
         running.over(&result);
+        if result.is_ok() {
+            let watched = &self.run.watched;
+            watched.stage_passed(&self.scenario.name, &stage.name);
+        }
         // The groups around it need not tell it again.
         let result = result.map_err(StageError::told);
         match (result, stage.on_failure) {
@@ -214,6 +218,7 @@ impl Session<'_> {
                     session: self.index,
                     run_started: self.run_started,
                     clock: &self.run.clock,
+                    truths: &self.run.facts.truths,
                     during: during.as_ref().map(|during| during as &dyn During),
                     listener: teller.as_ref().map(|teller| teller as &dyn Listener),
                 };

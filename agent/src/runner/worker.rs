@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use testmesh_shared::clock::TimeAnchor;
 use testmesh_shared::load::WorkerShare;
+use testmesh_shared::metric::LOOP_LAG_EVERY;
 use testmesh_shared::plan::{Begin, Plan};
 use testmesh_shared::telemetry::{SpanSink, Traceparent, traceparent::Origin};
 use tokio::sync::{mpsc, watch};
@@ -24,6 +25,7 @@ use super::scenario::{Beginning, Ended, ScenarioLoop};
 use super::session::{self, Ending, SessionEnd, SessionStart};
 use super::terminate::{Stop, Terminator};
 use super::trace::Tracer;
+use super::watched::Seen;
 use crate::driver::connections::Shared;
 use crate::driver::{Connections, Gate};
 use crate::integrity::MeshClock;
@@ -47,11 +49,36 @@ pub enum RunCommand {
     },
     /// Stop them.
     Stop(Stop),
+    /// Run a stage of a fault; a stop does not cut it, and its own time-out does.
+    Fault {
+        /// The fault's number in the plan.
+        fault: usize,
+        /// Which of its stages.
+        part: FaultPart,
+        /// Hears how it ended.
+        done: mpsc::Sender<Result<(), String>>,
+    },
+    /// Look for the first session that started after a fault's end and passes.
+    Watch {
+        /// The fault's number in the plan.
+        fault: usize,
+        /// Its end.
+        since: Instant,
+    },
     /// Run the plan's teardown stages.
     TearDown {
         /// What setup saved.
         saves: Arc<Saves>,
     },
+}
+
+/// A part of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultPart {
+    /// What injects it.
+    Inject,
+    /// What reverts it.
+    Revert,
 }
 
 /// What a worker tells an assignment.
@@ -64,6 +91,8 @@ pub enum RunEvent {
         /// The measurements.
         delta: Box<Delta>,
     },
+    /// Something that a fault waits for.
+    Seen(Seen),
     /// Setup is over.
     SetUpDone(Result<Saves, String>),
     /// No session is in flight and none will start. Its measurements were sent before.
@@ -227,6 +256,7 @@ struct Working {
     busy: bool,
     late: Duration,
     once: JoinSet<(Part, SessionEnd)>,
+    faults: JoinSet<()>,
     interrupt: CancellationToken,
     /// When the loop is sampled next.
     lag: Option<Instant>,
@@ -237,6 +267,9 @@ enum Woken {
     Asked(Option<RunCommand>),
     Ended(Result<Duration, JoinError>),
     OnceEnded(Result<(Part, SessionEnd), JoinError>),
+    /// Whoever waits for it hears of a panic by the end of its channel.
+    FaultEnded(Result<(), JoinError>),
+    Seen(Vec<Seen>),
     Cut,
     Lag(Instant),
 }
@@ -270,6 +303,7 @@ impl WorkerRun {
             busy: false,
             late: Duration::ZERO,
             once: JoinSet::new(),
+            faults: JoinSet::new(),
             interrupt: CancellationToken::new(),
             lag: None,
         };
@@ -293,6 +327,12 @@ impl Working {
                 Woken::Ended(Err(error)) => tracing::error!(%error, "a scenario panicked"),
                 Woken::OnceEnded(Ok((part, end))) => self.once_ended(part, end).await,
                 Woken::OnceEnded(Err(error)) => self.once_panicked(&error).await,
+                Woken::FaultEnded(ended) => report_panic(ended),
+                Woken::Seen(all) => {
+                    for seen in all {
+                        self.send(RunEvent::Seen(seen)).await;
+                    }
+                }
                 Woken::Lag(due) => self.sample_lag(due),
                 Woken::Cut => {
                     cut_at = match self.cut() {
@@ -312,6 +352,7 @@ impl Working {
         self.perform(RunCommand::Stop(Stop::Abort));
         while self.scenarios.join_next().await.is_some() {}
         while self.once.join_next().await.is_some() {}
+        while self.faults.join_next().await.is_some() {}
     }
 
     async fn wake(&mut self, cut_at: Instant) -> Woken {
@@ -328,6 +369,8 @@ impl Working {
             command = self.run.commands.recv() => Woken::Asked(command),
             Some(ended) = self.scenarios.join_next() => Woken::Ended(ended),
             Some(ended) = self.once.join_next() => Woken::OnceEnded(ended),
+            Some(ended) = self.faults.join_next() => Woken::FaultEnded(ended),
+            seen = self.context.watched.seen() => Woken::Seen(seen),
             () = sleep_until(cut_at) => Woken::Cut,
             () = self.context.recorder.room_is_short() => Woken::Cut,
             due = lag => Woken::Lag(due),
@@ -336,6 +379,12 @@ impl Working {
 
     fn perform(&mut self, command: RunCommand) {
         match command {
+            RunCommand::Fault { fault, part, done } => self.run_fault(fault, part, done),
+            RunCommand::Watch { fault, since } => {
+                let of_plan = self.context.facts.plan.faults.get(fault);
+                let scenario = of_plan.and_then(|fault| fault.recovery.clone());
+                self.context.watched.watch(fault, since, scenario);
+            }
             RunCommand::SetUp => self.run_once(Part::SetUp),
             RunCommand::TearDown { saves } => {
                 self.context.set_saves(&saves);
@@ -365,7 +414,7 @@ impl Working {
         self.busy = true;
         let agent = self.context.facts.agent.as_str();
         self.context.recorder.watch_loop(agent);
-        self.lag = Some(at.max(Instant::now()) + limits::LOOP_LAG_EVERY);
+        self.lag = Some(at.max(Instant::now()) + LOOP_LAG_EVERY);
         let shares = std::mem::take(&mut self.run.shares);
         for (position, share) in shares.into_iter().enumerate() {
             let Some(share) = share else {
@@ -417,6 +466,36 @@ impl Working {
         self.once.spawn_local(async move { (part, session.await) });
     }
 
+    /// What it measures comes with the next cut.
+    fn run_fault(&mut self, fault: usize, part: FaultPart, done: mpsc::Sender<Result<(), String>>) {
+        let part = match part {
+            FaultPart::Inject => Part::Fault(fault),
+            FaultPart::Revert => Part::Revert(fault),
+        };
+        let scenario = Rc::new(ScenarioContext::new(&self.context.facts.plan, part));
+        let within = crate::fault::longest(scenario.stages());
+        let start = SessionStart {
+            index: 0,
+            virtual_user: 0,
+            connections: self.context.connections.for_virtual_user(),
+        };
+        let context = Rc::clone(&self.context);
+        let session = session::run(context, scenario, start, CancellationToken::new());
+        self.faults.spawn_local(async move {
+            let result = match tokio::time::timeout(within, session).await {
+                Err(_) => Err(format!("its stage did not end within {within:?}")),
+                Ok(end) => match end.ending {
+                    Ending::Passed => Ok(()),
+                    Ending::Failed | Ending::Interrupted => {
+                        Err(end.error.unwrap_or_else(|| "its stage failed".into()))
+                    }
+                },
+            };
+            // Nobody may wait for it any more.
+            let _ = done.send(result).await;
+        });
+    }
+
     async fn once_ended(&mut self, part: Part, end: SessionEnd) {
         self.send_cut().await;
         let error = match end.ending {
@@ -444,7 +523,7 @@ impl Working {
         if let Some(next) = &mut self.lag {
             self.context.recorder.sampled_late(now, now - due);
             // From now on, not from when it was due.
-            *next = now + limits::LOOP_LAG_EVERY;
+            *next = now + LOOP_LAG_EVERY;
         }
     }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use testmesh_agent::driver::contract::{
     Attempt, DataFault, Drives, Meter, Note, Results, RowCounts, RowKey, StageError,
 };
+use testmesh_agent::driver::transcript::Listener;
 use testmesh_agent::driver::{Connections, DRIVERS, During};
-use testmesh_agent::integrity::MeshClock;
+use testmesh_agent::integrity::{MeshClock, Truths};
 use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::expr::Scope;
 use testmesh_shared::plan::{self, Action, Files, Plan, Problem, Source, Stage, VarOverrides};
@@ -90,6 +91,7 @@ pub(crate) struct Bench {
     user: RefCell<Connections>,
     session: RefCell<Connections>,
     pub(crate) clock: MeshClock,
+    truths: Truths,
     pub(crate) meter: Recorded,
 }
 
@@ -110,6 +112,7 @@ impl Bench {
             user: user.into(),
             session: session.into(),
             clock: MeshClock::default(),
+            truths: Truths::default(),
             meter: Recorded::default(),
         }
     }
@@ -152,6 +155,31 @@ impl Bench {
         scope: &Scope<'_>,
         during: Option<&dyn During>,
     ) -> Result<Results, StageError> {
+        self.run_with(name, scope, during, None).await
+    }
+
+    /// One try of a stage to which somebody listens.
+    pub(crate) async fn run_heard(
+        &self,
+        name: &str,
+        scope: &Scope<'_>,
+        listener: &dyn Listener,
+    ) -> Result<Results, StageError> {
+        self.run_with(name, scope, None, Some(listener)).await
+    }
+
+    /// The connections of the session; they are open for as long as this lives.
+    pub(crate) fn connections(&self) -> Connections {
+        self.session.borrow().clone()
+    }
+
+    async fn run_with(
+        &self,
+        name: &str,
+        scope: &Scope<'_>,
+        during: Option<&dyn During>,
+        listener: Option<&dyn Listener>,
+    ) -> Result<Results, StageError> {
         let stage = self.stage(name);
         let Action::Drive { stage: drives, .. } = &stage.action else {
             panic!("{name} is no driver's stage")
@@ -163,7 +191,7 @@ impl Bench {
         let connections = self.session.borrow().clone();
         let attempt = Attempt {
             deadline: stage.timeout.map(|limit| Instant::now() + limit),
-            listener: None,
+            listener,
             stage,
             scope,
             connections: &connections,
@@ -172,6 +200,7 @@ impl Bench {
             session: 7,
             run_started: Instant::now(),
             clock: &self.clock,
+            truths: &self.truths,
             during,
         };
         drives.0.run(&attempt).await

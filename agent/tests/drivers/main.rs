@@ -1,5 +1,9 @@
 //! Drivers against real servers on loopback: well-behaved ones, and one for each way of misbehaving.
 
+#[cfg(feature = "amqp")]
+mod amqp;
+#[cfg(feature = "amqp")]
+mod amqp_faults;
 #[cfg(feature = "browser")]
 mod browser;
 #[cfg(feature = "browser")]
@@ -11,7 +15,15 @@ mod grpc;
 mod harness;
 mod http;
 mod integrity;
+#[cfg(feature = "mongodb")]
+mod mongodb;
+#[cfg(feature = "mongodb")]
+mod mongodb_plan;
+#[cfg(feature = "mongodb")]
+mod mongodb_truth;
 mod plan;
+#[cfg(feature = "amqp")]
+mod rabbitmq;
 mod reflection;
 mod servers;
 mod streams;

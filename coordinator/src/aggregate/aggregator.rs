@@ -21,7 +21,7 @@ use std::time::Duration;
 use testmesh_proto::v1;
 use testmesh_shared::id::{AgentId, Site};
 use testmesh_shared::integrity::Key as RowKey;
-use testmesh_shared::metric::{Change, LabelSet, MetricId};
+use testmesh_shared::metric::{Change, Histogram, LabelSet, MetricId, TrendDelta};
 use testmesh_shared::wire::{self, BatchError, Origin};
 
 /// Seconds that a batch may be ahead of the coordinator's own clock.
@@ -458,6 +458,44 @@ impl Aggregator {
             more_evidence,
         };
         (self.findings.add(finding.clone()), finding)
+    }
+
+    /// A fault of the plan begins, is over, is overcome: as far as that is known, in time since the run's start.
+    pub fn set_fault(&mut self, fault: usize, times: [Option<Duration>; 3]) {
+        self.phases.set_fault(fault, times);
+    }
+
+    /// How long it took from a fault's end, which was in that second, to the first passing session, which an agent ran.
+    pub fn fault_recovered(
+        &mut self,
+        fault: &str,
+        second: u32,
+        after: Duration,
+        (agent, scenario): (AgentIndex, &str),
+    ) {
+        let Some(source) = self.sources.get(agent) else {
+            return;
+        };
+        let origin = Arc::clone(&source.origin);
+        let labels = [
+            ("fault", fault),
+            ("scenario", scenario),
+            ("site", origin.site.as_str()),
+        ];
+        let mut one = Histogram::new();
+        // One that took longer than a trend holds is not recorded; the report's list of faults has it.
+        let (Ok(labels), Ok(())) = (LabelSet::new(&labels), one.record_duration(after)) else {
+            return;
+        };
+        let (ns, buckets) = (one.max_ns().unwrap_or_default(), one.encode_buckets());
+        if let Ok(delta) = TrendDelta::new(ns, ns, ns, &buckets) {
+            self.add(
+                MetricId::FaultRecovery,
+                &labels,
+                second,
+                &Change::Trend(delta),
+            );
+        }
     }
 
     /// Settles what waited for more: the run is over.

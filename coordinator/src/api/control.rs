@@ -238,6 +238,28 @@ impl Control for ControlService {
         }))
     }
 
+    async fn left_faults(
+        &self,
+        request: Request<v1::LeftFaultsRequest>,
+    ) -> Reply<v1::LeftFaultsReply> {
+        let run = request.into_inner().run;
+        // What a run has not reverted yet, it will when it ends.
+        if self.overview(&run).await?.state != Lifecycle::Sealed {
+            return Err(Status::failed_precondition(format!(
+                "run {run} is not over; `testmesh runs stop {run}` ends it, and its faults with it"
+            )));
+        }
+        let id: RunId = run.parse().map_err(|_| status::no_run(&run))?;
+        let reverts = self.parts.store.reverts(&id).await;
+        let reverts = reverts.map_err(|error| status::of_store(&error))?;
+        let left = reverts.into_iter().map(|revert| v1::LeftFault {
+            fault: revert.fault,
+            by_hand: revert.by_hand,
+        });
+        let left = left.collect();
+        Ok(Response::new(v1::LeftFaultsReply { left }))
+    }
+
     async fn get_report(
         &self,
         request: Request<v1::GetReportRequest>,

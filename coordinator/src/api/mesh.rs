@@ -175,9 +175,9 @@ impl Link {
             Some(Incoming::SetUpDone(done)) => (done.run.clone(), AgentInput::SetUpDone(done)),
             Some(Incoming::Batch(batch)) => (batch.run.clone(), AgentInput::Batch(Box::new(batch))),
             Some(Incoming::StageFirstPassed(first)) => {
-                (first.run, AgentInput::Unused("StageFirstPassed"))
+                (first.run.clone(), AgentInput::StageFirstPassed(first))
             }
-            Some(Incoming::FaultState(state)) => (state.run, AgentInput::Unused("FaultState")),
+            Some(Incoming::FaultState(state)) => (state.run.clone(), AgentInput::FaultState(state)),
             Some(Incoming::Drained(drained)) => (drained.run.clone(), AgentInput::Drained(drained)),
             Some(Incoming::TearDownDone(done)) => {
                 (done.run.clone(), AgentInput::TearDownDone(done))

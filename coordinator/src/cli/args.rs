@@ -55,7 +55,7 @@ pub enum Command {
     /// Shows, follows and stops runs, and fetches their reports.
     #[command(subcommand)]
     Runs(Runs),
-    /// Reverts what faults left behind (not yet).
+    /// Says what faults left behind, and how to put it right.
     #[command(subcommand)]
     Faults(Faults),
     /// Puts a mesh onto Kubernetes (not yet).
@@ -117,6 +117,9 @@ pub struct Run {
     /// Prints requests and replies to stderr, without secrets, of a stream the first messages; with --once, in this process.
     #[arg(long, requires = "once")]
     pub verbose: bool,
+    /// Lets faults of the plan run commands, in this process; agents of a mesh have a flag of their own.
+    #[arg(long, conflicts_with = "coordinator")]
+    pub allow_commands: bool,
     /// Vars of the plan.
     #[command(flatten)]
     pub vars: Vars,
@@ -288,11 +291,14 @@ pub enum Runs {
 /// `testmesh faults …`.
 #[derive(Debug, Subcommand)]
 pub enum Faults {
-    /// Reverts every fault that a run left behind (not yet).
+    /// Names every fault that a run could not revert, and how to do it by hand. Exits with 1 if there is one.
     Revert {
-        /// The run's id.
+        /// The run's id, or `latest`.
         #[arg(value_name = "RUN")]
         run: String,
+        /// The mesh.
+        #[command(flatten)]
+        mesh: Mesh,
     },
 }
 

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use testmesh_proto::v1::control_client::ControlClient;
 use testmesh_proto::v1::{
-    BlobChunk, GetReportRequest, GetRunRequest, ListAgentsReply, ListAgentsRequest, ListRunsReply,
-    ListRunsRequest, RunEvent, RunSummary, StopRunRequest, SubmitReply, SubmitRequest,
-    WatchRequest,
+    BlobChunk, GetReportRequest, GetRunRequest, LeftFaultsReply, LeftFaultsRequest,
+    ListAgentsReply, ListAgentsRequest, ListRunsReply, ListRunsRequest, RunEvent, RunSummary,
+    StopRunRequest, SubmitReply, SubmitRequest, WatchRequest,
 };
 use testmesh_shared::plan::Narrowing;
 use testmesh_shared::wire::to_proto;
@@ -145,6 +145,20 @@ impl Client {
         let reply = bounded(CALL, self.control.watch(request)).await;
         Ok(reply
             .map_err(|status| self.refused("follow the run", &status))?
+            .into_inner())
+    }
+
+    /// Faults of a sealed run that may still be there.
+    ///
+    /// # Errors
+    /// If there is no such run, it is not over, or the coordinator goes away.
+    pub async fn left_faults(&mut self, run: &str) -> Result<LeftFaultsReply, CliError> {
+        let request = LeftFaultsRequest {
+            run: run.to_owned(),
+        };
+        let reply = bounded(CALL, self.control.left_faults(request)).await;
+        Ok(reply
+            .map_err(|status| self.refused("ask for the run's faults", &status))?
             .into_inner())
     }
 

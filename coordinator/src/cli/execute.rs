@@ -3,7 +3,7 @@ use super::args::{Cli, Command};
 use super::error::CliError;
 use super::local::AGENT_SERVICE;
 use super::output::Output;
-use super::{agents, check, not_yet, run, runs, schema, serve, submit};
+use super::{agents, check, faults, not_yet, run, runs, schema, serve, submit};
 use clap::Parser;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -144,7 +144,7 @@ async fn dispatch(command: Command, scene: &Scene<'_>) -> Result<ExitCode, CliEr
         Command::Runs(runs) => runs::execute(runs, scene.output, scene.shutdown).await,
         Command::Check(check) => check::execute(&check, scene.output),
         Command::Schema => schema::execute(scene.output),
-        Command::Faults(_) => Err(CliError::NotYet("faults revert")),
+        Command::Faults(command) => faults::execute(command, scene.output).await,
         Command::Deploy(_) => Err(CliError::NotYet("deploy")),
         Command::Certs(_) => Err(CliError::NotYet("certs")),
     }

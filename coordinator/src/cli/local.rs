@@ -8,6 +8,7 @@ use super::sites;
 use crate::app::{Config, Coordinator};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use testmesh_agent::fault::proxy::ProxyProgram;
 use testmesh_agent::{Agent, Config as AgentConfig, Transcript};
 use testmesh_shared::error::Chain;
 use testmesh_shared::id::{AgentId, Site};
@@ -40,6 +41,7 @@ impl LocalMesh {
         plan: &Plan,
         agents: u32,
         transcript: Option<Transcript>,
+        allow_commands: bool,
         scene: &Scene<'_>,
     ) -> Result<Self, CliError> {
         let sites = sites::assign(plan, agents)?;
@@ -71,7 +73,7 @@ impl LocalMesh {
             agent_tasks,
             coordinator_tasks,
         };
-        mesh.start_agents(sites, transcript.as_ref(), scene)?;
+        mesh.start_agents(sites, transcript.as_ref(), allow_commands, scene)?;
         Ok(mesh)
     }
 
@@ -79,9 +81,14 @@ impl LocalMesh {
         &self,
         sites: Vec<String>,
         transcript: Option<&Transcript>,
+        allow_commands: bool,
         scene: &Scene<'_>,
     ) -> Result<(), CliError> {
         let in_process = sites.len();
+        let program = std::env::current_exe().map_err(|source| CliError::Serve {
+            operation: "find this program, which also runs proxies".to_owned(),
+            source: source.into(),
+        })?;
         for (index, site) in sites.into_iter().enumerate() {
             let failed = |source: Box<dyn std::error::Error + Send + Sync>| CliError::Serve {
                 operation: format!("start agent {} at {site}", index + 1),
@@ -95,6 +102,8 @@ impl LocalMesh {
                 .map_err(|error: testmesh_shared::id::IdError| failed(error.into()))?;
             let config = AgentConfig {
                 transcript: transcript.cloned(),
+                allow_commands,
+                proxy_program: ProxyProgram::Child(program.clone()),
                 ..AgentConfig::new(self.url.clone(), id.clone(), at, in_process)
             };
             let agent = Agent::new(config, scene.telemetry.sink_of(AGENT_SERVICE).cloned())

@@ -13,6 +13,7 @@ pub mod reference;
 
 mod agents;
 mod check;
+mod faults;
 mod follow;
 mod local;
 mod not_yet;

@@ -1,5 +1,5 @@
 //! What is known by name only.
-use super::args::{Agents, Certs, Command, Deploy, Faults, Run, Runs, Serve};
+use super::args::{Agents, Certs, Command, Deploy, Run, Runs, Serve};
 use super::error::CliError;
 
 /// Refuses what this build does not run.
@@ -9,7 +9,6 @@ pub(super) fn refuse(command: &Command) -> Result<(), CliError> {
         Command::Serve(Serve { store: Some(_), .. }) => "serve --store",
         Command::Agents(Agents::Drain { .. }) => "agents drain",
         Command::Runs(Runs::Compare { .. }) => "runs compare",
-        Command::Faults(Faults::Revert { .. }) => "faults revert",
         Command::Deploy(Deploy::Apply) => "deploy apply",
         Command::Deploy(Deploy::Status) => "deploy status",
         Command::Deploy(Deploy::Delete) => "deploy delete",
@@ -21,6 +20,7 @@ pub(super) fn refuse(command: &Command) -> Result<(), CliError> {
         | Command::Submit(_)
         | Command::Serve(_)
         | Command::Agents(_)
+        | Command::Faults(_)
         | Command::Runs(_) => return Ok(()),
     };
     Err(CliError::NotYet(name))

@@ -78,7 +78,14 @@ async fn on_mesh(
     let Some(url) = &run.coordinator else {
         let transcript = run.verbose.then(transcript);
         let agents = run.agents.unwrap_or(1);
-        let mesh = LocalMesh::start(package.plan(), agents, transcript, scene).await?;
+        let mesh = LocalMesh::start(
+            package.plan(),
+            agents,
+            transcript,
+            run.allow_commands,
+            scene,
+        )
+        .await?;
         let order = order(run, package, narrowing, Some(mesh.agents()));
         let result = on_coordinator(&mesh.url(), order, run, package, scene).await;
         if matches!(result, Err(CliError::Stopped)) {

@@ -59,6 +59,8 @@ pub struct Reserved {
     pub vitals: Vitals,
     /// Runtimes that it runs sessions on.
     pub runtimes: u32,
+    /// It was started with `--allow-commands`.
+    pub may_run_commands: bool,
 }
 
 /// Why no agents are reserved.
@@ -516,6 +518,7 @@ impl Registry {
                 site: member.hello.site.clone(),
                 vitals: member.vitals,
                 runtimes: member.hello.runtimes,
+                may_run_commands: member.hello.drivers.contains("command"),
             });
         }
         let (roll, watcher) = watch::channel(roll);

@@ -391,14 +391,23 @@ pub struct StartSkew {
 pub struct Fault {
     /// Its name in the plan.
     pub name: String,
-    /// When it began.
+    /// When it was there, as its agent says.
     pub started_at: Option<f64>,
-    /// When it was reverted.
+    /// When it was reverted, as its agent says; absent if it was not.
     pub ended_at: Option<f64>,
-    /// Who reverted it.
+    /// The agent that reverted it; `lease`: it ended by itself.
     pub reverted_by: Option<String>,
     /// From its end to the first passing session.
     pub recovery: Option<f64>,
+    /// `reverted`; `failed` (not injected, or for too short a time); `never_began`; `not_reverted`.
+    #[serde(default)]
+    pub outcome: String,
+    /// Why, unless it was reverted in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What it did, as its agent says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// How much a finding matters.

@@ -4,7 +4,7 @@
 //! Text that came from outside (names, bodies, messages) is cleaned of control characters before it reaches a terminal.
 use super::format::{self, NOTHING};
 use super::model::{
-    Finding, Integrity, Report, Sessions, Severity, Stage, Threshold, ThresholdOutcome,
+    Fault, Finding, Integrity, Report, Sessions, Severity, Stage, Threshold, ThresholdOutcome,
 };
 use super::table::{Align, Table};
 use crate::verdict::VerdictKind;
@@ -62,6 +62,7 @@ pub fn render(report: &Report, directory: Option<&Path>, style: Style) -> String
         integrity(report, style),
         thresholds(&report.thresholds, style),
         latency(&report.stages, style),
+        faults(&report.faults, style),
         findings(&report.findings, style),
     ] {
         if !section.is_empty() {
@@ -380,6 +381,41 @@ fn latency(stages: &[Stage], style: Style) -> String {
         }
     }
     out.push_str(&table.render(2));
+    out
+}
+
+fn faults(faults: &[Fault], style: Style) -> String {
+    let mut out = String::new();
+    if faults.is_empty() {
+        return out;
+    }
+    heading(&mut out, "faults", style);
+    for fault in faults {
+        let (tone, mark) = match fault.outcome.as_str() {
+            "reverted" => (Tone::Good, "✓"),
+            "not_reverted" => (Tone::Bad, "✗"),
+            _ => (Tone::Doubtful, "!"),
+        };
+        let mut facts = Vec::new();
+        if let Some(from) = fault.started_at {
+            let to = format::optional(fault.ended_at, format::seconds);
+            facts.push(format!("{} to {to}", format::seconds(from)));
+        }
+        if let Some(recovery) = fault.recovery {
+            facts.push(format!("recovered after {}", format::seconds(recovery)));
+        }
+        let more = fault.problem.iter().chain(&fault.detail);
+        facts.extend(more.map(|text| format::shorten(&clean(text), 120)));
+        line(
+            &mut out,
+            &format!(
+                "  {} {}: {}",
+                style.paint(tone, mark),
+                clean(&fault.name),
+                facts.join(" · ")
+            ),
+        );
+    }
     out
 }
 

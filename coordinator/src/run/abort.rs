@@ -47,6 +47,7 @@ impl Driver {
             .map(|entry| entry.id.to_string())
             .collect();
         verdict::broken(&Input {
+            faults_failed: &[],
             rules: &self.rules,
             totals: self.aggregator.totals(),
             sliding: self.aggregator.sliding(),

@@ -11,12 +11,14 @@ use super::seal::Sealing;
 use super::state::RunState;
 use super::submission::{RunCommand, RunOverview, Submission};
 use crate::aggregate::{Aggregator, Sliding};
+use crate::fault::{FaultEvent, Timeline};
 use crate::limits;
 use crate::phase::Phases;
 use crate::registry::{RegistryHandle, Reservation, Vitals};
 use crate::report::model::{EventKind, Severity};
 use crate::telemetry;
 use crate::verdict::{Aborted, Process, Rules};
+use std::collections::VecDeque;
 use std::time::Duration;
 use testmesh_proto::v1::{self, coordinator_message::Kind};
 use testmesh_shared::clock::TimeAnchor;
@@ -56,6 +58,11 @@ pub struct Driver {
     pub(super) rules: Rules,
     /// The threshold that ended the run, if one did.
     pub(super) aborted: Option<Aborted>,
+    pub(super) faults: Timeline,
+    /// The agent of each proxy of the plan.
+    pub(super) proxies: Vec<AgentIndex>,
+    /// The faults were told that no session starts any more.
+    faults_ended: bool,
     progress: Interval,
 }
 
@@ -65,6 +72,7 @@ enum Input {
     Message(FromAgent),
     Roll,
     Deadline,
+    FaultDeadline,
     Progress,
     Draining,
     Aborting,
@@ -90,6 +98,9 @@ impl Driver {
             aggregator: Aggregator::new(Phases::of(&submission.plan)).with_sliding(sliding),
             rules,
             aborted: None,
+            faults: Timeline::new(Vec::new(), surroundings.anchor),
+            proxies: Vec::new(),
+            faults_ended: false,
             submission,
             surroundings,
             roster: None,
@@ -122,19 +133,25 @@ impl Driver {
                 }
                 Input::Command(command) => self.obey(command),
                 Input::Message(message) => self.take(now, message).await,
-                Input::Roll => self.read_roll(),
+                Input::Roll => self.read_roll(now).await,
                 Input::Deadline => vec![Event::Tick],
+                Input::FaultDeadline => self.fault_step(now, FaultEvent::Tick).await,
                 Input::Progress => {
                     self.tell_progress(now);
                     self.judge_so_far(now)
                 }
             };
-            for event in events {
+            let mut events = VecDeque::from(events);
+            while let Some(event) = events.pop_front() {
                 for action in self.state.step(now, event) {
                     match action {
                         Action::Seal(ending) => return self.seal(ending).await,
                         action => self.perform(now, action).await,
                     }
+                }
+                if self.state.lifecycle() >= Lifecycle::Draining && !self.faults_ended {
+                    self.faults_ended = true;
+                    events.extend(self.fault_step(now, FaultEvent::RunEnds).await);
                 }
             }
             // Merging takes its time, and links whose heartbeats tell that an agent lives may wait behind this very task.
@@ -143,9 +160,15 @@ impl Driver {
     }
 
     async fn next(&mut self, shutdown: &Shutdown, told_to_drain: bool) -> Input {
-        let deadline = self.state.deadline();
+        let (deadline, fault_deadline) = (self.state.deadline(), self.faults.deadline());
         let due = async {
             match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let fault_due = async {
+            match fault_deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
@@ -164,6 +187,7 @@ impl Driver {
             Some(command) = self.commands.recv() => Input::Command(command),
             Some(message) = self.inbox.recv() => Input::Message(message),
             () = roll => Input::Roll,
+            () = fault_due => Input::FaultDeadline,
             () = due => Input::Deadline,
             _ = self.progress.tick() => Input::Progress,
         }
@@ -191,7 +215,15 @@ impl Driver {
         self.aggregator
             .begin(&roster.names(), &self.submission.planned(agents));
         let vitals: Vec<_> = roster.entries.iter().map(|entry| entry.vitals).collect();
+        let planned = self.plan_faults(&roster);
         self.roster = Some(roster);
+        if let Err(message) = planned {
+            let plan_at_fault = PlanAtFault::No;
+            return vec![Event::NotPlaced {
+                message,
+                plan_at_fault,
+            }];
+        }
         for agent in 0..agents {
             self.tell_agent_event(agent, "connected");
         }
@@ -260,13 +292,13 @@ impl Driver {
                 let error = (!done.error.is_empty()).then(|| bounded(done.error));
                 vec![Event::TearDownEnded { agent, error }]
             }
-            AgentInput::Unused(what) => {
-                let message = format!(
-                    "{} sent {what}, which this build has no use for",
-                    self.name(agent)
-                );
-                self.note(Severity::Info, "unused_message", message, agent);
-                Vec::new()
+            AgentInput::FaultState(state) => self.fault_told(now, agent, state).await,
+            AgentInput::StageFirstPassed(first) => {
+                let passed = FaultEvent::StagePassed {
+                    scenario: first.scenario,
+                    stage: first.stage,
+                };
+                self.fault_step(now, passed).await
             }
         }
     }
@@ -330,7 +362,7 @@ impl Driver {
         roster.entries.get(agent).map(|entry| entry.standing)
     }
 
-    fn read_roll(&mut self) -> Vec<Event> {
+    async fn read_roll(&mut self, now: Instant) -> Vec<Event> {
         let changes = self
             .roster
             .as_mut()
@@ -343,13 +375,19 @@ impl Driver {
                     let status = if suspect { "suspect" } else { "connected" };
                     self.tell_agent_event(agent, status);
                 }
-                Change::Returned { agent } => events.push(Event::Returned { agent }),
+                Change::Returned { agent } => {
+                    events.push(Event::Returned { agent });
+                    let returned = FaultEvent::Returned { agent };
+                    events.extend(self.fault_step(now, returned).await);
+                }
                 Change::Lost { agent, why } => {
                     // One that has drained may have nothing left to lose, which is for the state to say.
                     if !self.state.is_drained(agent) {
                         self.stand(agent, Standing::Lost);
                     }
                     events.push(Event::Lost { agent, why });
+                    let lost = FaultEvent::Lost { agent };
+                    events.extend(self.fault_step(now, lost).await);
                 }
             }
         }
@@ -386,7 +424,7 @@ fn refusal(agent: AgentIndex, name: &str, refused: v1::Refused) -> Event {
 }
 
 /// Cuts what an agent said to a length that reports can carry.
-fn bounded(mut text: String) -> String {
+pub(super) fn bounded(mut text: String) -> String {
     if text.len() > limits::MAX_TEXT {
         let cut = (0..=limits::MAX_TEXT)
             .rev()

@@ -95,6 +95,8 @@ pub enum Event {
         /// How.
         mode: StopMode,
     },
+    /// No fault is there any more, and none will be.
+    FaultsClosed,
     /// A threshold that is to end the run is broken beyond doubt.
     ThresholdBroken,
     /// Time went on; see [`super::RunState::deadline`].

@@ -83,7 +83,9 @@ impl AgentInput {
             Self::Refused(refused) => refused.encoded_len(),
             Self::SetUpDone(done) => done.encoded_len(),
             Self::TearDownDone(done) => done.encoded_len(),
-            Self::Heartbeat(_) | Self::Armed | Self::Drained(_) | Self::Unused(_) => 0,
+            Self::FaultState(state) => state.encoded_len(),
+            Self::StageFirstPassed(first) => first.encoded_len(),
+            Self::Heartbeat(_) | Self::Armed | Self::Drained(_) => 0,
         }
     }
 }
@@ -114,8 +116,10 @@ pub enum AgentInput {
     Drained(v1::Drained),
     /// Teardown ended.
     TearDownDone(v1::TearDownDone),
-    /// Something that this build has no use for: faults.
-    Unused(&'static str),
+    /// How a fault is.
+    FaultState(v1::FaultState),
+    /// A session passed a stage that a fault waits for.
+    StageFirstPassed(v1::StageFirstPassed),
 }
 
 #[cfg(test)]

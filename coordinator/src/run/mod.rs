@@ -4,6 +4,7 @@
 mod abort;
 mod driver;
 mod event;
+mod faults;
 mod fit;
 mod inbox;
 mod log;

@@ -67,7 +67,7 @@ impl Driver {
         }
     }
 
-    fn agents(&self) -> usize {
+    pub(super) fn agents(&self) -> usize {
         self.roster
             .as_ref()
             .map_or(0, |roster| roster.entries.len())
@@ -122,6 +122,7 @@ impl Driver {
                 .collect(),
             traceparent: traceparent.unwrap_or_default(),
             narrowing: to_proto::narrowing(&self.submission.narrowing),
+            proxies: self.proxies_of(index),
         };
         let plan = Arc::clone(&plan);
         self.surroundings.tasks.spawn("prepare", async move {
@@ -152,6 +153,7 @@ impl Driver {
                 self.stand(agent, Standing::Started);
             }
         }
+        self.faults_start(at);
     }
 
     pub(super) async fn release(&mut self) {

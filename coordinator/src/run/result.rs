@@ -3,11 +3,10 @@ use super::event::Ending;
 use super::settings::settings;
 use super::submission::Submission;
 use crate::aggregate::{Aggregator, Rollup, Selector, Span};
-use crate::fault::Timeline;
 use crate::report::model::{
-    Agent, Integrity, Report, RunInfo, SCHEMA, Scenario, Site, SiteConnect, StartSkew, Tool,
+    Agent, Fault, Integrity, Report, RunInfo, SCHEMA, Scenario, Site, SiteConnect, StartSkew, Tool,
 };
-use crate::verdict::{self, Aborted, Explained, Input, Process, Rules, ledger};
+use crate::verdict::{self, Aborted, Explained, FailedFault, Input, Process, Rules, ledger};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use testmesh_shared::metric::MetricId;
@@ -33,6 +32,10 @@ pub struct Facts {
     pub process: Process,
     /// The threshold that ended the run, if one did.
     pub aborted: Option<Aborted>,
+    /// What became of the plan's faults.
+    pub faults: Vec<Fault>,
+    /// Faults that were not injected as the plan wants it, and why.
+    pub faults_failed: Vec<FailedFault>,
 }
 
 /// The report of a run whose aggregate is finished, and what renderers need besides.
@@ -60,6 +63,7 @@ pub fn report(aggregator: &Aggregator, mut facts: Facts) -> (Report, Rollup) {
         aborted: facts.aborted.as_ref(),
         missing_batches: &missing,
         process: facts.process,
+        faults_failed: &facts.faults_failed,
         explained: Explained {
             ended_early: aggregator.found("ended_early"),
             malformed_rows: Explained::MALFORMED
@@ -94,7 +98,7 @@ pub fn report(aggregator: &Aggregator, mut facts: Facts) -> (Report, Rollup) {
         settings: settings(&facts, rollup.windows.resolution_s),
         agents: facts.agents,
         start_skew: facts.start_skew,
-        faults: Timeline::default().report(),
+        faults: facts.faults,
         findings: aggregator.findings(),
         slowest: aggregator.slowest(),
     };

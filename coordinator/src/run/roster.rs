@@ -76,6 +76,8 @@ pub struct RosterEntry {
     pub suspect: bool,
     /// Runtimes that it runs sessions on.
     pub runtimes: u32,
+    /// It was started with `--allow-commands`.
+    pub may_run_commands: bool,
     /// What it last said of itself.
     pub vitals: Vitals,
     /// The registry gave it up, and that was told.
@@ -117,6 +119,7 @@ impl Roster {
                     standing: Standing::Preparing,
                     suspect: false,
                     runtimes: agent.runtimes,
+                    may_run_commands: agent.may_run_commands,
                     vitals: agent.vitals,
                     cpu_max: 0.0,
                     memory_max: agent.vitals.memory,

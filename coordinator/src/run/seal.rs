@@ -50,6 +50,7 @@ impl Driver {
             // The ledger has the plan's scenarios even if nobody ran them.
             self.aggregator.begin(&[], &self.submission.planned(0));
         }
+        let (faults, faults_failed) = self.finish_faults(&ending);
         let sessions = self.aggregator.started_by_agent();
         let facts = Facts {
             submission: self.submission.clone(),
@@ -75,6 +76,8 @@ impl Driver {
                 .and_then(super::roster::Roster::start_skew),
             process: self.surroundings.sealing.process,
             aborted: self.aborted.take(),
+            faults,
+            faults_failed,
         };
         let (lines, at_ns) = (self.log.lines(), self.now_ns());
         let render = self.surroundings.sealing.render;

@@ -16,6 +16,8 @@
 //! | `tearing_down` | teardown ended, its agent lost, time-out, abort | `sealed` | |
 //! | `sealed` | never | | every event is ignored |
 //!
+//! A run with faults does not leave `draining` before all of them are over, which they are some time after it began.
+//!
 //! An agent that comes back on a new link is told again what it must know in that state, because it may never have heard
 //! it; agents ignore what they know.
 //!
@@ -37,6 +39,8 @@ pub struct Terms {
     pub planned: Option<Duration>,
     /// The longest graceful stop with its cleanup.
     pub wind_down: Duration,
+    /// How long it takes at most until every fault is over; none: there are no faults.
+    pub faults: Option<Duration>,
 }
 
 impl Terms {
@@ -47,7 +51,7 @@ impl Terms {
         } else {
             Duration::ZERO
         };
-        self.wind_down + limits::SEAL_GRACE + once
+        self.wind_down.max(self.faults.unwrap_or_default()) + limits::SEAL_GRACE + once
     }
 }
 
@@ -82,6 +86,8 @@ pub struct RunState {
     set_up: bool,
     /// What the agents were told, by a user or because of a threshold.
     told_to_stop: Option<StopMode>,
+    /// Faults may be there that have to be reverted.
+    faults_open: bool,
     ending: Ending,
 }
 
@@ -97,6 +103,7 @@ impl RunState {
             worker: 0,
             set_up: false,
             told_to_stop: None,
+            faults_open: false,
             ending: Ending::default(),
         }
     }
@@ -179,6 +186,10 @@ impl RunState {
                 self.tear_down_ended(agent, error, &mut actions)
             }
             Event::StopAsked { mode } => self.stop_asked(now, mode, &mut actions),
+            Event::FaultsClosed => {
+                self.faults_open = false;
+                self.finish_if_all_did(now, &mut actions);
+            }
             Event::ThresholdBroken => self.threshold_broken(now, &mut actions),
             Event::Tick => self.tick(now, &mut actions),
         }
@@ -257,6 +268,7 @@ impl RunState {
 
     fn start(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let at = now + self.start_margin();
+        self.faults_open = self.terms.faults.is_some();
         self.go(Lifecycle::Starting, "", actions);
         self.deadline = Some(at);
         let length = self
@@ -508,9 +520,17 @@ impl RunState {
     }
 
     fn finish_if_all_did(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if self.in_flight() && self.agents.iter().all(|progress| progress.finished()) {
-            self.wind_up(now, "", actions);
+        if !self.in_flight() || !self.agents.iter().all(|progress| progress.finished()) {
+            return;
         }
+        if !self.faults_open {
+            return self.wind_up(now, "", actions);
+        }
+        // No agent has anything to do any more, so only the faults are waited for, which end by themselves.
+        if self.state != Lifecycle::Draining {
+            self.go(Lifecycle::Draining, "", actions);
+        }
+        self.deadline = None;
     }
 
     /// Ends a run that never started, for this reason, unless it is past that state.

@@ -7,6 +7,7 @@ const TERMS: Terms = Terms {
     has_teardown: true,
     planned: Some(Duration::from_secs(60)),
     wind_down: Duration::from_secs(30),
+    faults: None,
 };
 
 struct Script {

@@ -69,6 +69,7 @@ impl Terms {
                 .collect::<Option<Vec<_>>>()
                 .and_then(|ends| ends.into_iter().max()),
             wind_down: wind_down.max().unwrap_or_default(),
+            faults: crate::fault::longest_revert(plan),
         }
     }
 }

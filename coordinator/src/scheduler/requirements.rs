@@ -1,6 +1,6 @@
 //! What a plan needs of agents, said without the plan: so that placing can be scripted and tested alone.
 use std::collections::BTreeSet;
-use testmesh_shared::plan::{Action, Plan, Stage};
+use testmesh_shared::plan::{Action, FaultAction, Plan, Stage};
 
 /// What one run needs of agents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,13 @@ impl Requirements {
         }
         collect_drivers(&plan.setup, &mut drivers);
         collect_drivers(&plan.teardown, &mut drivers);
+        // Any agent may have to revert what another one injected.
+        for fault in &plan.faults {
+            if let FaultAction::Stage { inject, revert } = &fault.action {
+                collect_drivers(inject, &mut drivers);
+                collect_drivers(revert, &mut drivers);
+            }
+        }
         let scenarios = plan.scenarios.iter().map(|scenario| ScenarioNeed {
             name: scenario.name.clone(),
             sites: scenario.sites.clone(),

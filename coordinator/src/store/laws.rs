@@ -1,5 +1,5 @@
 //! The laws of `contract.rs`, for every store there is.
-use super::{MemoryStore, RunStore, StoredRun};
+use super::{MemoryStore, RunStore, StoredRevert, StoredRun};
 use crate::report::model::{Integrity, Report, RunInfo, SCHEMA, Sessions, Tool};
 use crate::run::{Lifecycle, RunOverview};
 use crate::verdict::VerdictKind;
@@ -115,6 +115,26 @@ async fn keeps_the_laws(store: &dyn RunStore, most: usize) {
             .unwrap()
             .is_none()
     );
+    keeps_reverts(store).await;
+}
+
+async fn keeps_reverts(store: &dyn RunStore) {
+    let revert = |run: &str, fault: &str| StoredRevert {
+        run: run.parse().unwrap(),
+        fault: fault.to_owned(),
+        by_hand: "run: x".to_owned(),
+    };
+    for (run, fault) in [("r1", "b"), ("r1", "a"), ("r2", "a"), ("r1", "b")] {
+        store.put_revert(revert(run, fault)).await.unwrap();
+    }
+    let run = "r1".parse().unwrap();
+    let both = [revert("r1", "a"), revert("r1", "b")];
+    assert_eq!(store.reverts(&run).await.unwrap(), both);
+    store.drop_revert(&run, "a").await.unwrap();
+    store.drop_revert(&run, "unknown").await.unwrap();
+    assert_eq!(store.reverts(&run).await.unwrap(), both[1..]);
+    let other = store.reverts(&"r2".parse().unwrap()).await.unwrap();
+    assert_eq!(other, [revert("r2", "a")]);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! The store of local runs and of tests: the last runs, in memory.
-use super::contract::{RunStore, StoreError, StoredRun};
+use super::contract::{RunStore, StoreError, StoredRevert, StoredRun};
 use crate::limits;
 use crate::run::RunOverview;
 use futures_util::future::{BoxFuture, ready};
@@ -13,6 +13,7 @@ pub struct MemoryStore {
     most: usize,
     bytes_max: usize,
     runs: Mutex<BTreeMap<RunId, StoredRun>>,
+    reverts: Mutex<BTreeMap<(RunId, String), StoredRevert>>,
 }
 
 impl MemoryStore {
@@ -27,11 +28,16 @@ impl MemoryStore {
             most: most.max(1),
             bytes_max,
             runs: Mutex::default(),
+            reverts: Mutex::default(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, StoredRun>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_reverts(&self) -> MutexGuard<'_, BTreeMap<(RunId, String), StoredRevert>> {
+        self.reverts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,6 +64,33 @@ impl RunStore for MemoryStore {
 
     fn find<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<Option<StoredRun>, StoreError>> {
         Box::pin(ready(Ok(self.lock().get(run).cloned())))
+    }
+
+    fn put_revert(&self, revert: StoredRevert) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut reverts = self.lock_reverts();
+        reverts.insert((revert.run.clone(), revert.fault.clone()), revert);
+        while reverts.len() > limits::MAX_STORED_REVERTS {
+            reverts.pop_first();
+        }
+        Box::pin(ready(Ok(())))
+    }
+
+    fn drop_revert<'a>(
+        &'a self,
+        run: &'a RunId,
+        fault: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.lock_reverts().remove(&(run.clone(), fault.to_owned()));
+        Box::pin(ready(Ok(())))
+    }
+
+    fn reverts<'a>(
+        &'a self,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<Vec<StoredRevert>, StoreError>> {
+        let reverts = self.lock_reverts();
+        let of_run = reverts.values().filter(|revert| revert.run == *run);
+        Box::pin(ready(Ok(of_run.cloned().collect())))
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<RunOverview>, StoreError>> {

@@ -6,5 +6,5 @@ mod memory;
 #[cfg(test)]
 pub(crate) mod laws;
 
-pub use contract::{RunStore, StoreError, StoredRun};
+pub use contract::{RunStore, StoreError, StoredRevert, StoredRun};
 pub use memory::MemoryStore;

@@ -25,6 +25,7 @@ pub(super) struct Case {
     pub(super) sliding: Sliding,
     pub(super) clocks: Vec<Option<Duration>>,
     pub(super) aborted: Option<Aborted>,
+    pub(super) faults_failed: Vec<super::FailedFault>,
     agents: Vec<String>,
 }
 
@@ -59,6 +60,7 @@ impl Case {
             sliding: Sliding::default(),
             clocks: vec![Some(Duration::from_millis(1)); 2],
             aborted: None,
+            faults_failed: Vec::new(),
             agents: vec!["a".into(), "b".into()],
         };
         case.sessions(Counted {
@@ -115,10 +117,15 @@ impl Case {
     }
 
     pub(super) fn loop_lag(&mut self, ms: u64) -> &mut Self {
+        self.lag(100, ms)
+    }
+
+    /// The loop was so late so often.
+    pub(super) fn lag(&mut self, times: u32, ms: u64) -> &mut Self {
         self.trend(
             MetricId::AgentLoopLag,
             &[("agent", "a"), ("site", "local")],
-            100,
+            times,
             ms,
         )
     }
@@ -242,6 +249,7 @@ impl Case {
             phases: &self.phases,
             clocks: &self.clocks,
             aborted: self.aborted.as_ref(),
+            faults_failed: &self.faults_failed,
             duration: Duration::from_secs(10),
             agents: &self.agents,
             missing_batches: &self.missing,

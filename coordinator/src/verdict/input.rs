@@ -6,7 +6,8 @@ use crate::run::Ending;
 use std::time::Duration;
 use testmesh_shared::load::Model;
 use testmesh_shared::metric::{self, MetricId, RateBase};
-use testmesh_shared::plan::model::{self, Agg, Allow, Op, Plan, Stage, Threshold};
+use testmesh_shared::plan::model::{self, Agg, Allow, FaultAction, Op, Plan, Stage, Threshold};
+use testmesh_shared::plan::recovery_phase;
 
 /// Everything that is known when a run is over.
 #[derive(Debug)]
@@ -37,6 +38,30 @@ pub struct Input<'a> {
     pub explained: Explained,
     /// The threshold that ended the run, if one did.
     pub aborted: Option<&'a Aborted>,
+    /// Faults that were not injected as the plan wants it, and why.
+    pub faults_failed: &'a [FailedFault],
+}
+
+/// A fault that was not injected as the plan wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedFault {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+impl FailedFault {
+    /// Whether a threshold asks for what is measured while the fault is there or being overcome.
+    pub(super) fn is_asked_by(&self, criterion: &Criterion) -> bool {
+        let text = criterion.text.replace(' ', "");
+        let asks = |value: &str| {
+            let matcher = format!("=\"{value}\"");
+            let mut places = text.match_indices(&matcher);
+            places.any(|(at, _)| !text[..at].ends_with('!'))
+        };
+        asks(&self.name) || asks(&recovery_phase(&self.name))
+    }
 }
 
 /// A threshold that was broken while the run went on, and ended it.
@@ -182,6 +207,12 @@ impl Rules {
             collect(part, of, &mut stages);
             of.iter()
                 .for_each(|stage| collect_lossy(part, stage, &mut lossy));
+        }
+        for fault in &plan.faults {
+            if let FaultAction::Stage { inject, revert } = &fault.action {
+                let all = inject.iter().chain(revert);
+                all.for_each(|stage| flatten("faults", stage, None, &mut stages));
+            }
         }
         let validity = &plan.validity;
         let phases = Phases::of(plan);

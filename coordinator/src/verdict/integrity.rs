@@ -192,6 +192,7 @@ mod tests {
             process: Process::Apart,
             explained: Explained::default(),
             aborted: None,
+            faults_failed: &[],
         };
         let show = |reason: Reason| format!("{}: {}", reason.code.as_str(), reason.message);
         corrupt(&input).into_iter().map(show).collect()

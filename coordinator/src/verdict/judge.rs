@@ -2,9 +2,10 @@
 //!
 //! In this order: data proven corrupt, or a broken threshold that nothing taints, is `failed`; any reason against the
 //! measurement is `inconclusive`; what is left is `passed`. All reasons are given, those that decided first.
-use super::input::{Aborted, Criterion, Explained, Input, Operand};
+use super::input::{Aborted, Criterion, Explained, FailedFault, Input, Operand};
 use super::reason::{ReasonClass, ReasonCode, VerdictKind};
-use super::threshold::{self, Observed};
+use super::stall::Stalls;
+use super::threshold::{self, Judging, Observed};
 use super::{integrity, ledger, validity};
 use crate::aggregate::{Selector, Span};
 use crate::report::model::{Reason, Threshold, ThresholdOutcome, Unit};
@@ -30,11 +31,12 @@ pub struct Verdict {
 pub fn judge(input: &Input<'_>) -> Verdict {
     let mut reasons = integrity::corrupt(input);
     let doubts = Doubts::of(input);
+    let with = doubts.judging(input);
     let mut thresholds = Vec::new();
     let mut without_data = Vec::new();
     for (number, criterion) in input.rules.criteria.iter().enumerate() {
         let ended_run = input.aborted.filter(|one| one.criterion == number);
-        let observed = threshold::observe(number, criterion, 0, input);
+        let observed = threshold::observe(number, criterion, 0, &with);
         let observed = ended_run.map_or(observed, |aborted| as_it_was(observed, aborted));
         // What ended the run was proven then.
         let tainted_by = match ended_run {
@@ -63,7 +65,8 @@ pub fn judge(input: &Input<'_>) -> Verdict {
         tainted.any(|threshold| threshold.tainted_by.contains(&reason.code))
     };
     reasons.extend(doubts.against_measurement);
-    reasons.extend(doubts.saturated.filter(matters));
+    let stalls = || doubts.stalls.reason();
+    reasons.extend(doubts.saturated.or_else(|| Some(stalls())).filter(matters));
     reasons.extend(doubts.clocks.filter(matters));
     reasons.extend(without_data);
     let doubtful = why_doubtful(&thresholds, &reasons);
@@ -86,9 +89,10 @@ pub fn broken(input: &Input<'_>) -> Option<Aborted> {
         .peekable();
     due.peek()?;
     let doubts = Doubts::of(input);
+    let with = doubts.judging(input);
     due.find_map(|(number, criterion)| {
         let from = input.sliding.changed(number);
-        let observed = threshold::observe(number, criterion, from, input);
+        let observed = threshold::observe(number, criterion, from, &with);
         let proven = observed.outcome == ThresholdOutcome::Failed
             && doubts.taints(criterion, observed).is_empty();
         proven.then(|| Aborted {
@@ -161,9 +165,13 @@ struct Doubts {
     against_measurement: Vec<Reason>,
     /// The agents were too slow.
     saturated: Option<Reason>,
+    /// They stood still now and then.
+    stalls: Stalls,
     /// The agents do not agree on the time.
     clocks: Option<Reason>,
     any_lost: bool,
+    /// Faults that were not as the plan wants them.
+    faults: Vec<FailedFault>,
 }
 
 impl Doubts {
@@ -171,8 +179,17 @@ impl Doubts {
         Self {
             against_measurement: validity::reasons(input),
             saturated: validity::saturated(input),
+            stalls: Stalls::of(input),
             clocks: validity::clocks(input),
             any_lost: threshold::any_lost(input),
+            faults: input.faults_failed.to_vec(),
+        }
+    }
+
+    fn judging<'a>(&'a self, input: &'a Input<'a>) -> Judging<'a> {
+        Judging {
+            input,
+            stalls: &self.stalls,
         }
     }
 
@@ -184,7 +201,8 @@ impl Doubts {
             return taints;
         }
         if threshold::depends_on_pace(criterion) {
-            taints.extend(self.saturated.as_ref().map(|reason| reason.code));
+            let saturated = self.saturated.is_some() || observed.held_up;
+            taints.extend(saturated.then_some(ReasonCode::GeneratorSaturated));
             taints.extend(
                 against
                     .into_iter()
@@ -193,6 +211,9 @@ impl Doubts {
         }
         if threshold::depends_on_seconds(criterion) {
             taints.extend(self.clocks.as_ref().map(|reason| reason.code));
+        }
+        if self.faults.iter().any(|fault| fault.is_asked_by(criterion)) {
+            taints.push(ReasonCode::FaultFailed);
         }
         if self.any_lost && observed.could_hold {
             taints.push(ReasonCode::AgentLost);

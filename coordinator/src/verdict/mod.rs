@@ -2,7 +2,8 @@
 //!
 //! One file per source of reasons: data ([`integrity`]), thresholds ([`threshold`]), the measurement ([`validity`]) and the
 //! ledger ([`ledger`]). `sample` reads what a threshold measures, over the run or (`window`) over each sliding span; [`reach`]
-//! knows what lost sessions could have changed, and `judge` puts all in order.
+//! knows what lost sessions could have changed and [`stall`] what agents that stood still could have, and `judge` puts all in
+//! order.
 #[cfg(test)]
 mod case;
 mod input;
@@ -12,6 +13,7 @@ pub mod ledger;
 pub mod reach;
 mod reason;
 mod sample;
+pub mod stall;
 pub mod threshold;
 pub mod validity;
 mod window;
@@ -22,7 +24,7 @@ mod reason_tests;
 mod threshold_tests;
 
 pub use input::{
-    Aborted, Criterion, Explained, Input, Operand, Process, Reading, Rules, StageFact,
+    Aborted, Criterion, Explained, FailedFault, Input, Operand, Process, Reading, Rules, StageFact,
 };
 pub use judge::{Verdict, broken, judge, show};
 pub use reason::{ReasonClass, ReasonCode, VerdictKind};

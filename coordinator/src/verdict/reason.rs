@@ -92,6 +92,7 @@ reason_codes! {
     StartFailed "start_failed" Validity "Agents were not ready in time, so no session was started.",
     NothingStarted "nothing_started" Validity "Not one session was started.",
     NothingEnded "nothing_ended" Validity "Sessions were started, and not one of them passed or failed.",
+    FaultFailed "fault_failed" Validity "A fault of the plan was not injected, or not for as long as it should have been.",
     RunOverran "run_overran" Validity "Agents had not drained when the run had to end.",
     Stopped "stopped" Validity "A user stopped the run.",
 }

@@ -224,6 +224,18 @@ fn of_the_end(code: ReasonCode) -> Option<Pair> {
             provokes: |case| case.missing.push(("a".into(), 2)),
             spares: |case| case.missing.push(("a".into(), 0)),
         },
+        ReasonCode::FaultFailed => Pair {
+            provokes: |case| {
+                // What is measured in its phase proves nothing then.
+                slow(case);
+                case.rules.criteria[1].text = "max(x{phase = \"away\"}) < 1s".into();
+                case.faults_failed.push(super::FailedFault {
+                    name: "away".into(),
+                    why: "no agent".into(),
+                });
+            },
+            spares: |_| {},
+        },
         ReasonCode::RunOverran => Pair {
             provokes: |case| case.ending.overran.push(0),
             spares: |_| {},

@@ -1,7 +1,8 @@
 //! One threshold against what was measured.
 use super::input::{Criterion, Input, Operand, Reading, StageFact};
 use super::reach::Reach;
-use super::sample::Sample;
+use super::sample::{Sample, scenarios};
+use super::stall::Stalls;
 use super::window;
 use crate::aggregate::Selector;
 use crate::report::model::{ThresholdOutcome, Unit};
@@ -19,6 +20,8 @@ pub struct Observed {
     pub outcome: ThresholdOutcome,
     /// It does not hold, but would if lost sessions had told what they never told.
     pub could_hold: bool,
+    /// It does not hold, but would if the agents had not stood still.
+    pub held_up: bool,
     /// What both sides measure.
     pub unit: Unit,
     /// Where the worst span ends, in seconds of the run.
@@ -54,12 +57,21 @@ pub(super) fn any_lost(input: &Input<'_>) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Side {
     pub(super) value: f64,
-    pub(super) reach: Reach,
+    /// With what lost sessions could have measured.
+    reach: Reach,
+    /// Without what standing still could have added.
+    unhindered: Reach,
 }
 
 impl Side {
-    /// None without data.
-    pub(super) fn of(reading: &Reading, sample: &Sample, input: &Input<'_>) -> Option<Self> {
+    /// None without data. `over`: the seconds in which the sample was taken; none: in all of the run.
+    pub(super) fn of(
+        reading: &Reading,
+        sample: &Sample,
+        over: Option<f64>,
+        with: &Judging<'_>,
+    ) -> Option<Self> {
+        let input = with.input;
         let raw = sample.value(reading)?;
         let reach = if any_lost(input) {
             super::reach::of(reading, sample, input, raw)
@@ -69,6 +81,10 @@ impl Side {
         Some(Self {
             value: raw * reading.factor,
             reach: reach.times(reading.factor),
+            unhindered: with
+                .stalls
+                .reach(reading, sample, over, raw)
+                .times(reading.factor),
         })
     }
 
@@ -76,24 +92,35 @@ impl Side {
         Self {
             value,
             reach: Reach::only(value),
+            unhindered: Reach::only(value),
         }
     }
 }
 
+/// What thresholds are judged with.
+#[derive(Clone, Copy, Debug)]
+pub struct Judging<'a> {
+    /// Everything measured.
+    pub input: &'a Input<'a>,
+    /// How the agents stood still.
+    pub stalls: &'a Stalls,
+}
+
 /// Compares a threshold, the one with that number, with what was measured. Of a sliding one, spans are judged whose last
 /// second is `from` or later.
-pub fn observe(number: usize, criterion: &Criterion, from: u32, input: &Input<'_>) -> Observed {
+pub fn observe(number: usize, criterion: &Criterion, from: u32, with: &Judging<'_>) -> Observed {
     let unit = unit(&criterion.left);
     let judged = match criterion.over {
-        Some(over) => window::worst(number, criterion, over, from, input),
-        None => whole(criterion, input),
+        Some(over) => window::worst(number, criterion, over, from, with),
+        None => whole(criterion, with),
     };
     judged.map_or_else(
         |(value, limit)| Observed {
             value,
             limit,
-            outcome: without_data(criterion, value, limit, input),
+            outcome: without_data(criterion, value, limit, with.input),
             could_hold: false,
+            held_up: false,
             unit,
             until: None,
         },
@@ -104,8 +131,14 @@ pub fn observe(number: usize, criterion: &Criterion, from: u32, input: &Input<'_
 /// The values of the sides that have one, if one has none.
 pub(super) type Missing = (Option<f64>, Option<f64>);
 
-fn whole(criterion: &Criterion, input: &Input<'_>) -> Result<Observed, Missing> {
-    let side = |reading: &Reading| Side::of(reading, &Sample::of_run(reading, input), input);
+fn whole(criterion: &Criterion, with: &Judging<'_>) -> Result<Observed, Missing> {
+    let input = with.input;
+    let side = |reading: &Reading| {
+        let (names, span) = (scenarios(reading, input), reading.span());
+        let seconds = input.phases.seconds(&names, span, input.duration);
+        let over = Some(seconds.as_secs_f64()).filter(|seconds| *seconds > 0.0);
+        Side::of(reading, &Sample::of_run(reading, input), over, with)
+    };
     let left = side(&criterion.left);
     let right = match &criterion.right {
         Operand::Value(value) => Some(Side::value(*value)),
@@ -129,6 +162,7 @@ pub(super) fn compared(criterion: &Criterion, left: Side, right: Side) -> Observ
             ThresholdOutcome::Failed
         },
         could_hold: !holds && left.reach.could_hold(op, right.reach),
+        held_up: !holds && left.unhindered.could_hold(op, right.unhindered),
         unit: Unit::Count,
         until: None,
     }

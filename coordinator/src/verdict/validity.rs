@@ -2,17 +2,13 @@
 use super::input::{Input, Process};
 use super::ledger;
 use super::reason::ReasonCode;
+use super::stall;
 use crate::aggregate::{Selector, Span, to_f64};
 use crate::limits;
 use crate::report::model::Reason;
 use crate::run::{Failure, StopMode};
 use std::time::Duration;
 use testmesh_shared::metric::{Histogram, MetricId};
-
-/// How late the loop of an agent with a process of its own may run.
-const LOOP_LAG_APART: Duration = Duration::from_millis(20);
-/// The same where coordinator, agents and perhaps the server share one process.
-const LOOP_LAG_SHARED: Duration = Duration::from_millis(100);
 
 fn reason(code: ReasonCode, message: String) -> Reason {
     Reason { code, message }
@@ -34,6 +30,7 @@ pub fn failure(input: &Input<'_>) -> Option<Reason> {
 pub fn reasons(input: &Input<'_>) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = failure(input).into_iter().collect();
     reasons.extend(lost_agents(input));
+    reasons.extend(faults_failed(input));
     reasons.extend(overran(input));
     reasons.extend(missing_measurements(input));
     reasons.extend(dropped(input));
@@ -118,6 +115,15 @@ fn overran(input: &Input<'_>) -> Option<Reason> {
     })
 }
 
+fn faults_failed(input: &Input<'_>) -> Option<Reason> {
+    let failed = input.faults_failed;
+    let told = failed
+        .iter()
+        .map(|fault| format!("fault `{}`: {}", fault.name, fault.why));
+    let told: Vec<_> = told.collect();
+    (!failed.is_empty()).then(|| reason(ReasonCode::FaultFailed, told.join("; ")))
+}
+
 fn missing_measurements(input: &Input<'_>) -> Option<Reason> {
     let missing: Vec<_> = input
         .missing_batches
@@ -164,13 +170,7 @@ pub fn saturated(input: &Input<'_>) -> Option<Reason> {
             ));
         }
     }
-    let limit = input
-        .rules
-        .agent_loop_lag_p99
-        .unwrap_or(match input.process {
-            Process::Shared => LOOP_LAG_SHARED,
-            Process::Apart => LOOP_LAG_APART,
-        });
+    let limit = stall::lag_limit(input);
     for agent in input.agents {
         let selector = Selector::all().with("agent", agent);
         let lag = input

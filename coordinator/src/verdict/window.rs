@@ -1,7 +1,7 @@
 //! Sliding thresholds: every full span is judged by itself, and the worst one tells.
 use super::input::{Criterion, Input, Operand, Reading};
 use super::sample::{Sample, has_run, scenarios};
-use super::threshold::{Missing, Observed, Side, compared};
+use super::threshold::{Judging, Missing, Observed, Side, compared};
 use crate::aggregate::WindowSample;
 use crate::report::model::ThresholdOutcome;
 use testmesh_shared::plan::model::Op;
@@ -13,8 +13,9 @@ pub(super) fn worst(
     criterion: &Criterion,
     over: u32,
     from: u32,
-    input: &Input<'_>,
+    with: &Judging<'_>,
 ) -> Result<Observed, Missing> {
+    let input = with.input;
     let lanes = input.sliding.lanes(number);
     let limit = match criterion.right {
         Operand::Value(value) => Some(value),
@@ -26,14 +27,14 @@ pub(super) fn worst(
         return Err((None, limit));
     }
     let fullness = Fullness::new(criterion, over, ends.start, input);
-    let mut left = spans(0, &criterion.left, over, &ends, lanes, input);
+    let mut left = spans(0, &criterion.left, over, &ends, lanes, with);
     let mut right = match &criterion.right {
         Operand::Value(_) => None,
-        Operand::Reading(reading) => Some(spans(1, reading, over, &ends, lanes, input)),
+        Operand::Reading(reading) => Some(spans(1, reading, over, &ends, lanes, with)),
     };
     let (mut worst, mut missing) = (None::<Observed>, (None, limit));
-    // Broken spans that nothing which was lost could mend.
-    let mut proven = false;
+    // Broken spans that nothing which was lost could mend, and those that no stall explains.
+    let (mut proven, mut unhindered) = (false, false);
     for (end, full) in ends.zip(fullness) {
         let one = left.next().flatten();
         let other = match (&mut right, &criterion.right) {
@@ -53,7 +54,9 @@ pub(super) fn worst(
             until: Some(end + 1),
             ..compared(criterion, one, other)
         };
-        proven |= observed.outcome == ThresholdOutcome::Failed && !observed.could_hold;
+        let broken = observed.outcome == ThresholdOutcome::Failed;
+        proven |= broken && !observed.could_hold;
+        unhindered |= broken && !observed.held_up;
         let is_worse = worst.is_none_or(|known| is_worse(criterion.op, observed, known));
         if is_worse {
             worst = Some(observed);
@@ -62,6 +65,7 @@ pub(super) fn worst(
     worst.map_or(Err(missing), |worst| {
         Ok(Observed {
             could_hold: worst.could_hold && !proven,
+            held_up: worst.held_up && !unhindered,
             ..worst
         })
     })
@@ -74,16 +78,22 @@ fn spans<'a>(
     over: u32,
     ends: &std::ops::Range<u32>,
     lanes: &'a [crate::aggregate::Lane],
-    input: &'a Input<'_>,
+    with: &'a Judging<'_>,
 ) -> impl Iterator<Item = Option<Side>> + 'a {
-    let has_run = has_run(reading, input);
+    let has_run = has_run(reading, with.input);
+    let seconds = Some(f64::from(over));
     let windows = lanes
         .get(lane)
         .map(|lane| lane.windows(over, ends.clone()))
         .into_iter()
         .flatten();
     windows.map(move |window: WindowSample| {
-        Side::of(reading, &Sample::of_window(window, over, has_run), input)
+        Side::of(
+            reading,
+            &Sample::of_window(window, over, has_run),
+            seconds,
+            with,
+        )
     })
 }
 

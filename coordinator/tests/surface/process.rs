@@ -95,7 +95,6 @@ fn what_is_not_there_yet_says_so() {
         vec!["serve", "--store", "mongodb://host"],
         vec!["agents", "drain", "a"],
         vec!["runs", "compare", "a", "b"],
-        vec!["faults", "revert", "a"],
         vec!["deploy", "apply"],
         vec!["deploy", "status"],
         vec!["deploy", "delete"],

@@ -12,6 +12,7 @@ mod poisson;
 mod rate;
 mod reader;
 mod stall;
+mod standstill;
 mod streams;
 
 use std::path::{Path, PathBuf};

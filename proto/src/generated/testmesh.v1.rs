@@ -397,7 +397,7 @@ pub struct Capacity {
     pub runtimes: u32,
     #[prost(uint64, tag = "2")]
     pub sessions: u64,
-    /// Drivers that this build has, by their plan key.
+    /// Drivers that this build has, by their plan key; `command` if plans may run commands here.
     #[prost(string, repeated, tag = "3")]
     pub drivers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -477,6 +477,9 @@ pub struct Prepare {
     /// Absent: the whole plan.
     #[prost(message, optional, tag = "11")]
     pub narrowing: ::core::option::Option<Narrowing>,
+    /// Proxies of the plan that this agent runs, by name.
+    #[prost(string, repeated, tag = "12")]
+    pub proxies: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The part of one scenario that an agent runs. See shared/src/segment.rs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -629,7 +632,7 @@ pub struct Release {
     #[prost(string, tag = "1")]
     pub run: ::prost::alloc::string::String,
 }
-/// The first session that passed a stage that a fault or scenario waits for.
+/// A session passed a stage that a fault waits for, for the first time on this agent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StageFirstPassed {
     #[prost(string, tag = "1")]
@@ -638,29 +641,153 @@ pub struct StageFirstPassed {
     pub scenario: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub stage: ::prost::alloc::string::String,
+    /// Coordinator time, nanoseconds since the Unix epoch.
     #[prost(int64, tag = "4")]
     pub at_ns: i64,
 }
-/// Reserved for faults: inject, renew or revert, with a lease.
+/// What an agent is to do about a fault of the plan. An order that comes again is a repetition: the agent says again how the
+/// fault is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fault {
     #[prost(string, tag = "1")]
     pub run: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub fault: ::prost::alloc::string::String,
+    /// Of INJECT and RENEW.
     #[prost(uint32, tag = "3")]
     pub lease_ms: u32,
-    #[prost(bool, tag = "4")]
-    pub revert: bool,
+    #[prost(enumeration = "fault::Order", tag = "4")]
+    pub order: i32,
+    /// Of WATCH: the fault's end, in coordinator time, nanoseconds since the Unix epoch.
+    #[prost(int64, tag = "5")]
+    pub since_ns: i64,
 }
+/// Nested message and enum types in `Fault`.
+pub mod fault {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Order {
+        Unspecified = 0,
+        /// Inject it, and revert it when the lease ends without a renewal.
+        Inject = 1,
+        /// It stays for another lease.
+        Renew = 2,
+        /// Revert it, whoever injected it.
+        Revert = 3,
+        /// Tell the first passing session that started after the fault's end.
+        Watch = 4,
+    }
+    impl Order {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "ORDER_UNSPECIFIED",
+                Self::Inject => "ORDER_INJECT",
+                Self::Renew => "ORDER_RENEW",
+                Self::Revert => "ORDER_REVERT",
+                Self::Watch => "ORDER_WATCH",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+                "ORDER_INJECT" => Some(Self::Inject),
+                "ORDER_RENEW" => Some(Self::Renew),
+                "ORDER_REVERT" => Some(Self::Revert),
+                "ORDER_WATCH" => Some(Self::Watch),
+                _ => None,
+            }
+        }
+    }
+}
+/// How a fault is on this agent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FaultState {
     #[prost(string, tag = "1")]
     pub run: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub fault: ::prost::alloc::string::String,
-    #[prost(string, tag = "3")]
-    pub state: ::prost::alloc::string::String,
+    #[prost(enumeration = "fault_state::State", tag = "3")]
+    pub state: i32,
+    /// Coordinator time, nanoseconds since the Unix epoch; of RECOVERED, when the session had passed.
+    #[prost(int64, tag = "4")]
+    pub at_ns: i64,
+    /// What failed, or what the fault did.
+    #[prost(string, tag = "5")]
+    pub detail: ::prost::alloc::string::String,
+    /// It was reverted without an order: its lease had ended, or the agent was leaving.
+    #[prost(bool, tag = "6")]
+    pub unasked: bool,
+    /// Of RECOVERED: the session's scenario.
+    #[prost(string, tag = "7")]
+    pub scenario: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `FaultState`.
+pub mod fault_state {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        Unspecified = 0,
+        Injected = 1,
+        /// It may have been injected in part: it has to be reverted all the same.
+        InjectFailed = 2,
+        Reverted = 3,
+        RevertFailed = 4,
+        /// The first session that started after the fault's end and passed.
+        Recovered = 5,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Injected => "STATE_INJECTED",
+                Self::InjectFailed => "STATE_INJECT_FAILED",
+                Self::Reverted => "STATE_REVERTED",
+                Self::RevertFailed => "STATE_REVERT_FAILED",
+                Self::Recovered => "STATE_RECOVERED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATE_INJECTED" => Some(Self::Injected),
+                "STATE_INJECT_FAILED" => Some(Self::InjectFailed),
+                "STATE_REVERTED" => Some(Self::Reverted),
+                "STATE_REVERT_FAILED" => Some(Self::RevertFailed),
+                "STATE_RECOVERED" => Some(Self::Recovered),
+                _ => None,
+            }
+        }
+    }
 }
 /// Generated client implementations.
 pub mod mesh_client {
@@ -1213,6 +1340,24 @@ pub struct DrainAgentReply {
     #[prost(string, tag = "1")]
     pub status: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeftFaultsRequest {
+    #[prost(string, tag = "1")]
+    pub run: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LeftFaultsReply {
+    #[prost(message, repeated, tag = "1")]
+    pub left: ::prost::alloc::vec::Vec<LeftFault>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeftFault {
+    #[prost(string, tag = "1")]
+    pub fault: ::prost::alloc::string::String,
+    /// How a person reverts it.
+    #[prost(string, tag = "2")]
+    pub by_hand: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod control_client {
     #![allow(
@@ -1507,6 +1652,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("testmesh.v1.Control", "DrainAgent"));
             self.inner.unary(req, path, codec).await
         }
+        /// Faults of a sealed run that may still be there.
+        pub async fn left_faults(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LeftFaultsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LeftFaultsReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/testmesh.v1.Control/LeftFaults",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("testmesh.v1.Control", "LeftFaults"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1573,6 +1743,11 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::DrainAgentRequest>,
         ) -> std::result::Result<tonic::Response<super::DrainAgentReply>, tonic::Status>;
+        /// Faults of a sealed run that may still be there.
+        async fn left_faults(
+            &self,
+            request: tonic::Request<super::LeftFaultsRequest>,
+        ) -> std::result::Result<tonic::Response<super::LeftFaultsReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct ControlServer<T> {
@@ -2034,6 +2209,51 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DrainAgentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/testmesh.v1.Control/LeftFaults" => {
+                    #[allow(non_camel_case_types)]
+                    struct LeftFaultsSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::LeftFaultsRequest>
+                    for LeftFaultsSvc<T> {
+                        type Response = super::LeftFaultsReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LeftFaultsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::left_faults(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LeftFaultsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

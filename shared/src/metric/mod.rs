@@ -14,4 +14,4 @@ pub use gauge::Level;
 pub use histogram::{Histogram, OutOfRange};
 pub use series::{Interner, LabelSet, SERIES_MAX, SeriesFull, SeriesId, SeriesKey};
 pub use snapshot::{Change, Snapshot, Value};
-pub use table::{Kind, METRICS, Metric, MetricId, RateBase, Unit, by_name};
+pub use table::{Kind, LOOP_LAG_EVERY, METRICS, Metric, MetricId, RateBase, Unit, by_name};

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 /// How values of a metric combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +65,9 @@ pub struct Metric {
 
 /// The labels that every metric of a scenario carries; see [`Metric::allows`].
 pub const COMMON_LABELS: [&str; 2] = ["scenario", "site"];
+
+/// From one sample of [`MetricId::AgentLoopLag`] to the next, besides the lag itself.
+pub const LOOP_LAG_EVERY: Duration = Duration::from_millis(10);
 
 impl Metric {
     /// Whether its series may carry this label.
@@ -220,7 +224,7 @@ metrics! {
     FaultRecovery "fault_recovery" Trend Seconds ["fault"] - "From a fault's end to the first passing session.";
     AgentCpu "agent_cpu" Gauge Share ["agent"] - "Share of its CPU quota that an agent uses.";
     AgentMemory "agent_memory" Gauge Bytes ["agent"] - "Resident memory of an agent.";
-    AgentLoopLag "agent_loop_lag" Trend Seconds ["agent"] - "How late an agent's event loop runs, sampled every 10 ms. A stream that the agent holds up, because it brings rows faster than they can be compared, counts as if the loop were late all that time.";
+    AgentLoopLag "agent_loop_lag" Trend Seconds ["agent"] - "How late an agent's event loop runs, sampled every 10 ms. A stream that the agent holds up, because it brings rows faster than they can be compared, counts as if the loop had stood still for it.";
     ClockOffset "clock_offset" Gauge Seconds ["agent"] - "Coordinator time minus agent time, as estimated.";
     ClockUncertainty "clock_uncertainty" Gauge Seconds ["agent"] - "Half the width of the interval that the clock offset lies in.";
 }

@@ -110,12 +110,7 @@ impl<'r> Context<'r> {
     }
 
     pub(super) fn form(&self, name: &str) -> Option<&'static DriverForm> {
-        let mut all = self
-            .forms
-            .iter()
-            .copied()
-            .chain(super::form::NOT_YET.iter());
-        all.find(|form| form.name == name)
+        super::form::known(self.forms).find(|form| form.name == name)
     }
 
     /// Reads a file, once per path.

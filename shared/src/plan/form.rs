@@ -102,7 +102,17 @@ impl DriverForm {
     }
 }
 
-/// Drivers of later issues, known by name.
+/// The forms of a build, and those that it knows by name only.
+pub(super) fn known<'f>(
+    forms: &'f [&'static DriverForm],
+) -> impl Iterator<Item = &'static DriverForm> + Clone + 'f {
+    let others = NOT_YET
+        .iter()
+        .filter(|other| forms.iter().all(|form| form.name != other.name));
+    forms.iter().copied().chain(others)
+}
+
+/// Drivers that a build may lack, known by name.
 pub static NOT_YET: [DriverForm; 4] = [
     DriverForm::not_yet("mongodb", "Reads and writes documents."),
     DriverForm::not_yet("amqp", "Publishes and consumes messages."),

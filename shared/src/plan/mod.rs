@@ -17,12 +17,14 @@ pub mod quantity;
 
 mod blocks;
 mod context;
+mod faults;
 mod feeds;
 mod integrity;
 mod item;
 mod nearest;
 mod operand;
 mod phases;
+mod proxies;
 mod read;
 mod reference;
 mod retry;
@@ -38,12 +40,14 @@ mod yaml;
 
 pub use context::{Files, MAX_FILES, NoFiles};
 pub use error_kind::ErrorKind;
+pub use faults::recovery_phase;
 pub use form::{DriverForm, DriverStage};
 pub use item::{EntryItem, Item};
 pub use model::{
-    Action, Agg, Begin, FieldPath, Integrity, Matcher, OnAgentLoss, OnFailure, Op, Operand, Phase,
-    Plan, PlanFile, Pool, Reading, Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target,
-    Threshold, TimeUnit, Times, TraceRules, Truth, TruthOf, Until, Validity,
+    Action, Agg, Begin, Cut, Documents, Fault, FaultAction, FaultBegin, FieldPath, Integrity,
+    Matcher, OnAgentLoss, OnFailure, Op, Operand, Phase, Plan, PlanFile, Pool, Proof, Proxy,
+    ProxyEffect, Reading, Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target, Threshold,
+    TimeUnit, Times, TraceRules, Truth, TruthOf, Until, Validity,
 };
 pub use narrow::{Narrowing, NoScenario};
 pub use nearest::nearest;

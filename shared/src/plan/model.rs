@@ -7,11 +7,12 @@
 
 use std::any::Any;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::error_kind::ErrorKind;
-use super::expr::{Expr, Template};
+use super::expr::{Expr, JsonTemplate, Template};
 use super::form::DriverStage;
 use super::problem::Position;
 use crate::digest::Digest;
@@ -49,6 +50,10 @@ pub struct Plan {
     pub scenarios: Vec<Scenario>,
     /// `phases`, in the plan's order; at most [`MAX_PHASES`], which may overlap.
     pub phases: Vec<Phase>,
+    /// `proxies`, in the plan's order; at most [`MAX_PROXIES`].
+    pub proxies: Vec<Proxy>,
+    /// `faults`, in the plan's order; at most [`MAX_FAULTS`].
+    pub faults: Vec<Fault>,
     /// `thresholds`, with the one that every plan gets on failed sessions.
     pub thresholds: Vec<Threshold>,
     /// `validity`.
@@ -86,6 +91,12 @@ impl Plan {
     #[must_use]
     pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
         self.targets.iter().find(|target| target.name == name)
+    }
+
+    /// The proxy of that name.
+    #[must_use]
+    pub fn proxy(&self, name: &str) -> Option<&Proxy> {
+        self.proxies.iter().find(|proxy| proxy.name == name)
     }
 
     /// The file of that path, as the plan wrote it.
@@ -434,11 +445,42 @@ pub enum Truth {
         /// Rows of the list that never come are missing, if the stream ends by itself.
         complete: bool,
     },
+    /// Documents of a collection, in the order of their keys.
+    Mongodb(Box<Documents>),
     /// The XXH3-128 of the payload of a stream that ended by itself.
     Digest {
         /// 32 lowercase hex digits.
         digest: Template,
     },
+}
+
+/// The documents that the rows of a stream are compared with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Documents {
+    /// The database.
+    pub target: Arc<Target>,
+    /// The collection's name.
+    pub collection: Template,
+    /// Which documents; all unless written.
+    pub filter: Option<JsonTemplate>,
+    /// Their order; ascending by the key unless written.
+    pub sort: Option<JsonTemplate>,
+    /// The field that rows are matched by.
+    pub key: FieldPath,
+    /// The field that says what a row's bytes must be.
+    pub proof: Proof,
+    /// Documents before the first row and behind the last one are missing, if the stream ends by itself.
+    pub complete: bool,
+}
+
+/// How a document says what the bytes of its row must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// This field has the bytes themselves.
+    Payload(FieldPath),
+    /// This field has their XXH3-64 in lowercase hex.
+    Digest(FieldPath),
 }
 
 /// What sessions of a group agree on.
@@ -471,6 +513,118 @@ pub struct Phase {
     pub from: Duration,
     /// When it is over; later than `from`.
     pub to: Duration,
+}
+
+/// Proxies of a plan, at most: each is a process beside its agent.
+pub const MAX_PROXIES: usize = 16;
+/// Faults of a plan, at most: each makes two phases, and totals are kept for each set of phases.
+pub const MAX_FAULTS: usize = 12;
+
+/// A TCP proxy beside an agent, that faults act on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Proxy {
+    /// Its name in `proxies`.
+    pub name: String,
+    /// Where the plan says so.
+    pub position: Position,
+    /// Where its agent is; none: anywhere.
+    pub site: Option<String>,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// `HOST:PORT` that it passes connections on to.
+    pub to: String,
+}
+
+/// Something that is broken on purpose for a time.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Fault {
+    /// Its name in `faults`, and of the phase that it makes.
+    pub name: String,
+    /// Where the plan says so.
+    pub position: Position,
+    /// When it begins.
+    pub begin: FaultBegin,
+    /// How long it lasts; more than nothing.
+    pub length: Duration,
+    /// Where the agent is that does it; none: anywhere. A proxy has a place of its own.
+    pub site: Option<String>,
+    /// The scenario whose sessions tell that it is overcome; none: any.
+    pub recovery: Option<String>,
+    /// What it does.
+    pub action: FaultAction,
+}
+
+/// When a fault begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FaultBegin {
+    /// So long after the run's start.
+    At(Duration),
+    /// So long after a session passed a stage for the first time, anywhere.
+    After {
+        /// The scenario.
+        scenario: String,
+        /// The stage.
+        stage: String,
+        /// How long after that.
+        delay: Duration,
+    },
+}
+
+/// What a fault does.
+#[derive(Debug)]
+pub enum FaultAction {
+    /// Something happens to the connections of a proxy.
+    Proxy {
+        /// Its name.
+        proxy: String,
+        /// What.
+        effect: ProxyEffect,
+    },
+    /// A stage runs once.
+    Stage {
+        /// The one that injects it.
+        inject: Vec<Stage>,
+        /// The one that puts it right; none: nothing needs to be done.
+        revert: Vec<Stage>,
+    },
+    /// A program runs.
+    Command {
+        /// The program that injects it, and its arguments.
+        inject: Vec<String>,
+        /// The one that puts it right; empty: nothing needs to be done.
+        revert: Vec<String>,
+        /// How long each may take.
+        within: Duration,
+    },
+}
+
+/// What happens to the connections of a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct ProxyEffect {
+    /// Open ones end and new ones are refused.
+    pub cut: Option<Cut>,
+    /// Nothing gets through.
+    pub blackhole: bool,
+    /// Everything arrives so much later.
+    pub delay: Duration,
+    /// And up to so much later still.
+    pub jitter: Duration,
+    /// Bytes a second, each way, of all connections together.
+    pub bandwidth: Option<u64>,
+    /// The probability that a bit of a KiB is turned over.
+    pub corrupt: f64,
+}
+
+/// How connections end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cut {
+    /// In order.
+    Close,
+    /// With a reset.
+    Reset,
 }
 
 /// A pass/fail expression over metrics.

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Action, Begin, Plan, Reading, Stage, Threshold};
+use super::faults::recovery_phase;
+use super::model::{
+    Action, Begin, Fault, FaultAction, FaultBegin, Plan, Reading, Stage, Threshold,
+};
 use super::nearest::nearest;
 use super::threshold;
 use crate::load::table::once;
@@ -44,8 +47,9 @@ impl Plan {
     /// The part of the plan.
     ///
     /// One scenario begins when its own `start` says, whomever it would have waited for. Thresholds that name another scenario
-    /// or its stages are left out, for nothing will be measured for them. With one session of each scenario the thresholds of
-    /// the plan, which are about its load, are left out altogether, and no session may fail.
+    /// or its stages are left out, for nothing will be measured for them; so are faults that wait for another scenario, with
+    /// the thresholds that read their phases. With one session of each scenario the thresholds of
+    /// the plan, which are about its load, are left out altogether, and no session may fail; nothing is broken on purpose.
     ///
     /// # Errors
     ///
@@ -76,12 +80,30 @@ impl Plan {
                 scenario.begin = Begin::At(Duration::ZERO);
             }
         }
+        let gone = self.drop_faults(name);
         let mut thresholds = std::mem::take(&mut self.thresholds);
         let measured = Measured::of(self);
-        thresholds.retain(|threshold| measured.has(threshold));
+        thresholds.retain(|threshold| measured.has(threshold) && !reads_any(threshold, &gone));
         self.thresholds = thresholds;
         threshold::add_own(&mut self.thresholds);
         Ok(())
+    }
+
+    /// Leaves out the faults that cannot be, or cannot be overcome, with one scenario alone. Returns their names.
+    fn drop_faults(&mut self, scenario: &str) -> Vec<String> {
+        let stays = |fault: &Fault| {
+            let waits = match &fault.begin {
+                FaultBegin::After { scenario, .. } => Some(scenario),
+                FaultBegin::At(_) => None,
+            };
+            let mut needs = waits.into_iter().chain(&fault.recovery);
+            needs.all(|needed| needed == scenario)
+        };
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.faults)
+            .into_iter()
+            .partition(stays);
+        self.faults = kept;
+        gone.into_iter().map(|fault| fault.name).collect()
     }
 
     fn keep_once(&mut self) {
@@ -94,9 +116,23 @@ impl Plan {
             scenario.warm_up = Duration::ZERO;
         }
         self.min_agents = 1;
+        // Proxies stay: sessions reach their targets through them.
+        self.faults.clear();
         self.thresholds.clear();
         threshold::add_own(&mut self.thresholds);
     }
+}
+
+/// Whether a threshold is about one of these faults, or reads its phases.
+fn reads_any(threshold: &Threshold, faults: &[String]) -> bool {
+    let mut matchers = threshold.readings().flat_map(|reading| &reading.matchers);
+    matchers.any(|matcher| match matcher.label.as_str() {
+        "fault" => faults.contains(&matcher.value),
+        "phase" => faults
+            .iter()
+            .any(|fault| matcher.value == *fault || matcher.value == recovery_phase(fault)),
+        _ => false,
+    })
 }
 
 /// What a part of a plan will measure.
@@ -119,6 +155,12 @@ impl<'p> Measured<'p> {
         }
         measured.add("setup", &[], &plan.setup);
         measured.add("teardown", &[], &plan.teardown);
+        for fault in &plan.faults {
+            if let FaultAction::Stage { inject, revert } = &fault.action {
+                measured.add("faults", &[], inject);
+                measured.add("faults", &[], revert);
+            }
+        }
         measured
     }
 

@@ -271,6 +271,7 @@ fn check_matchers(matchers: &[Matcher], metric: &Metric, known: &Known) -> Resul
                 .iter()
                 .map(String::as_str)
                 .chain(["setup", "teardown"])
+                .chain((!known.faults.is_empty()).then_some("faults"))
                 .collect(),
             "stage" if !known.stages.is_empty() => {
                 known.stages.iter().map(String::as_str).collect()
@@ -280,6 +281,7 @@ fn check_matchers(matchers: &[Matcher], metric: &Metric, known: &Known) -> Resul
                 let named = known.phases.iter().map(String::as_str);
                 ["warm_up"].into_iter().chain(named).collect()
             }
+            "fault" => known.faults.iter().map(String::as_str).collect(),
             "error" => crate::ErrorKind::ALL
                 .iter()
                 .map(|kind| kind.as_str())
@@ -288,7 +290,10 @@ fn check_matchers(matchers: &[Matcher], metric: &Metric, known: &Known) -> Resul
         };
         if !values.contains(&value.as_str()) {
             let hint = nearest(value, values.iter().copied()).map_or_else(
-                || format!("there are {}", values.join(", ")),
+                || match values.as_slice() {
+                    [] => format!("the plan has no {label}"),
+                    values => format!("there are {}", values.join(", ")),
+                },
                 |near| format!("did you mean `{near}`?"),
             );
             return Err((

@@ -17,7 +17,7 @@ use super::threshold::{self, Known};
 use super::vars::{self, VarOverrides, is_identifier};
 use super::walk::walk;
 use super::yaml::{self, Node};
-use super::{feeds, phases, scenario, target};
+use super::{faults, feeds, phases, proxies, scenario, target};
 use crate::digest::Hasher;
 use crate::feed::Feed;
 
@@ -173,12 +173,14 @@ fn read_plan(item: Item<'_>, source: Source<'_>) -> Option<Plan> {
         .map(|list| last.read(list))
         .unwrap_or_default();
     last.name_stages(&mut known);
-    let mut session_names = after_setup;
+    let mut session_names = after_setup.clone();
     session_names.add_fields("session", ["id", "index", "virtual_user"]);
     let feeds = feeds::read(item.key("feeds"));
     feeds::name(item.key("feeds"), &feeds, &mut session_names);
     let scenarios = scenarios(item, &session_names, &blocks, &feeds, &mut known);
     feeds::check_readers(item.key("feeds"), &feeds, &scenarios);
+    let phases = phases::read(item.key("phases"));
+    let (proxies, faults) = broken(item, &after_setup, &blocks, &mut known, &scenarios, &phases);
     blocks.read_unused(item.names);
     let thresholds = threshold::read(item.key("thresholds"), &known_names(item, known));
     let min_agents = item
@@ -202,7 +204,9 @@ fn read_plan(item: Item<'_>, source: Source<'_>) -> Option<Plan> {
         teardown,
         feeds,
         scenarios,
-        phases: phases::read(item.key("phases")),
+        phases,
+        proxies,
+        faults,
         thresholds,
         validity: validity(item.key("validity")),
         trace: trace(item.key("trace")),
@@ -231,6 +235,35 @@ fn scenarios<'r>(
     let scenarios: Vec<Scenario> = entries.iter().filter_map(read).collect();
     scenario::check_order(&scenarios, &entries);
     scenarios
+}
+
+/// Proxies, and the faults that act on them and on others.
+fn broken<'r>(
+    item: Item<'r>,
+    names: &Names,
+    blocks: &Blocks<'r>,
+    known: &mut StageNames,
+    scenarios: &[Scenario],
+    phases: &[super::Phase],
+) -> (Vec<super::model::Proxy>, Vec<super::model::Fault>) {
+    let sites = sites(item);
+    let proxies = proxies::read(item.key("proxies"), &sites);
+    let named = |key: &str| faults::names(item.key(key));
+    let faults = faults::read(
+        item.key("faults"),
+        names,
+        blocks,
+        known,
+        &faults::Around {
+            scenarios,
+            scenario_names: &named("scenarios"),
+            proxies: &proxies,
+            proxy_names: &named("proxies"),
+            phases,
+            sites: &sites,
+        },
+    );
+    (proxies, faults)
 }
 
 fn secrets(item: Item<'_>) -> Vec<String> {
@@ -310,6 +343,23 @@ fn trace(item: Option<Item<'_>>) -> TraceRules {
 /// Names that thresholds may match: those that the plan writes, also where something else about them is wrong. Stages
 /// that could not be read have names too, so that a threshold may mean one of them.
 fn known_names(item: Item<'_>, stages: StageNames) -> Known {
+    let mut phases = phases::names(item.key("phases"));
+    phases.extend(faults::phase_names(item.key("faults")));
+    Known {
+        scenarios: faults::names(item.key("scenarios")),
+        stages: if stages.incomplete {
+            Vec::new()
+        } else {
+            stages.names
+        },
+        sites: sites(item),
+        phases,
+        faults: faults::names(item.key("faults")),
+    }
+}
+
+/// Every site that a scenario names, also where something else about it is wrong; none if agents may be at any site.
+fn sites(item: Item<'_>) -> Vec<String> {
     let scenarios = item.key("scenarios").map(Item::entries).unwrap_or_default();
     let sites = scenarios
         .iter()
@@ -318,19 +368,6 @@ fn known_names(item: Item<'_>, stages: StageNames) -> Known {
     let sites: Option<Vec<_>> = sites
         .map(|sites| sites.filter(|sites| !sites.is_empty()))
         .collect();
-    Known {
-        scenarios: scenarios.iter().map(|entry| entry.key.to_owned()).collect(),
-        stages: if stages.incomplete {
-            Vec::new()
-        } else {
-            stages.names
-        },
-        sites: sites
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|site| site.key.to_owned())
-            .collect(),
-        phases: phases::names(item.key("phases")),
-    }
+    let sites = sites.into_iter().flatten().flatten();
+    sites.map(|site| site.key.to_owned()).collect()
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::form::{DriverForm, NOT_YET};
+use super::form::{DriverForm, known};
 use super::keys::{Form, Group, Key, Keys, Need, State};
 use super::problem::ProblemCode;
 use super::table::{PLAN, STAGE};
@@ -66,8 +66,16 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("examples/during.yaml"),
     ),
     (
+        "Faults: sessions reach the server through a proxy that is cut for a while, and then slow for a while.",
+        include_str!("examples/faults.yaml"),
+    ),
+    (
         "A feed: each session takes a row of `views.csv`, below, that no other session takes.",
         include_str!("examples/feed.yaml"),
+    ),
+    (
+        "Documents: they are written, counted, changed and removed; dates are milliseconds since the Unix epoch, and object ids are text.",
+        include_str!("examples/mongodb.yaml"),
     ),
     (
         "Thresholds: shares, rates, a phase against another, and one that ends the run.",
@@ -112,10 +120,7 @@ pub fn reference(forms: &[&'static DriverForm]) -> String {
         }
     }
     out.push_str("\n## Drivers\n");
-    let others = NOT_YET
-        .iter()
-        .filter(|other| forms.iter().all(|form| form.name != other.name));
-    for form in forms.iter().copied().chain(others) {
+    for form in known(forms) {
         let state = if form.state == State::NotYet {
             " (*not yet*)"
         } else {

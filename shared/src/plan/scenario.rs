@@ -97,7 +97,7 @@ pub(super) fn read<'r>(
 
 fn check_name(entry: EntryItem<'_>) {
     entry.check_name();
-    if matches!(entry.key, "setup" | "teardown") {
+    if matches!(entry.key, "setup" | "teardown" | "faults") {
         let key = entry.key;
         let message = format!("`{key}` is the scenario of the plan's own `{key}` in metrics");
         let hint = "choose another name";

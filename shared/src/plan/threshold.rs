@@ -24,6 +24,7 @@ pub(super) struct Known {
     pub(super) stages: Vec<String>,
     pub(super) sites: Vec<String>,
     pub(super) phases: Vec<String>,
+    pub(super) faults: Vec<String>,
 }
 
 /// Reads `thresholds`, and adds the one that every plan gets.

@@ -14,6 +14,8 @@ const PURE: &[&str] = &[
     "coordinator/src/scheduler/",
     "coordinator/src/verdict/",
     "coordinator/src/run/state.rs",
+    "coordinator/src/fault/",
+    "coordinator/src/phase.rs",
     "coordinator/src/registry/lease.rs",
     "agent/src/link/state.rs",
 ];

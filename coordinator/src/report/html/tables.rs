@@ -361,13 +361,14 @@ pub(super) fn given(report: &Report, plan_text: &str) -> Markup {
         @if !report.faults.is_empty() {
             h3 { "Faults" }
             div.wide { table {
-                thead { tr { th { "fault" } th.number { "from" } th.number { "to" } th { "reverted by" } th.number { "recovery" } } }
+                thead { tr { th { "fault" } th.number { "from" } th.number { "to" } th { "reverted by" } th.number { "recovery" } th { "outcome" } } }
                 tbody { @for fault in &report.faults { tr {
                     td.name { (fault.name) }
                     td.number { (format::optional(fault.started_at, format::seconds)) }
                     td.number { (format::optional(fault.ended_at, format::seconds)) }
                     td.name { (fault.reverted_by.as_deref().unwrap_or(NOTHING)) }
                     td.number { (format::optional(fault.recovery, format::seconds)) }
+                    td { (fault.outcome.replace('_', " ")) @for more in fault.problem.iter().chain(&fault.detail) { ": " (more) } }
                 } } }
             } }
         }

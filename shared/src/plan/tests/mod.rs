@@ -6,6 +6,7 @@ mod accept;
 mod defects;
 mod during;
 pub(crate) mod fake;
+mod faults;
 mod feeds;
 mod laws;
 mod refuse;
