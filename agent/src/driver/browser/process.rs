@@ -195,6 +195,8 @@ impl Chromium {
             Ok(Ok(status)) if status.success() => {}
             result => tracing::warn!(?result, "a browser's folder could not be removed"),
         }
+        // Without effect on one that is dead, as the keeper has seen to.
+        let _ = self.child.start_kill();
         if timeout(limits::BROWSER_END, self.child.wait())
             .await
             .is_err()
