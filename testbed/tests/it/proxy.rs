@@ -94,6 +94,7 @@ async fn run(
         let listener = socket.listen(64).unwrap();
         listening.send_replace(true);
         let mut connections = JoinSet::new();
+        let shared = modes.clone();
         loop {
             tokio::select! {
                 cut = modes.wait_for(|mode| *mode == Mode::Cut) => {
@@ -104,7 +105,7 @@ async fn run(
                 }
                 accepted = listener.accept() => {
                     let (client, _) = accepted.unwrap();
-                    connections.spawn(forward(client, Arc::clone(&target), modes.clone()));
+                    connections.spawn(forward(client, Arc::clone(&target), shared.clone()));
                 }
             }
         }
