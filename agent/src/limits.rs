@@ -36,6 +36,18 @@ pub const STREAMS_OF_A_SESSION: usize = 64;
 /// Faults of the data that one stage of one session tells. The rest are counted.
 pub const FAULTS_OF_A_STAGE: usize = 32;
 
+/// What drivers notice in one stage of one session beside that. The rest are counted.
+pub const NOTES_OF_A_STAGE: usize = 64;
+
+/// Pictures that an agent reports in a run, and bytes of all of them: each of the first few failures of a kind has one, of
+/// half a MiB at most. Further findings come without.
+pub const SCREENSHOTS: usize = 40;
+/// See [`SCREENSHOTS`].
+pub const SCREENSHOT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Pictures of one batch, in bytes, so that a batch with all its rows stays below what a coordinator takes.
+pub const BATCH_SCREENSHOT_BYTES: usize = 3 * 1024 * 1024;
+
 /// The longest text that is a row's key as it is; of a longer one its start and digest are. A coordinator takes no more than
 /// 4 KiB.
 pub const KEY_BYTES: usize = 256;
@@ -133,6 +145,34 @@ pub const LEAVING: Duration = Duration::from_secs(10);
 
 /// For the trace collector to take the last spans.
 pub const TRACES_FLUSH: Duration = Duration::from_secs(5);
+
+/// Keys and digests of all truths that an agent reads, together: some 5 million rows with a number for a key.
+pub const TRUTH_BYTES: usize = 256 * 1024 * 1024;
+
+/// Truths that an agent keeps, each one query: a session may well have one of its own.
+pub const TRUTHS: usize = 1_024;
+
+/// Truths that are read at the same time; more would only wait for each other, and for the server.
+pub const TRUTH_READS: usize = 8;
+
+/// Rows of a truth that are handed to the streams at once.
+pub const TRUTH_CHUNK: usize = 256;
+
+/// Documents of a truth after which others get their turn, even if no document was ever waited for.
+pub const TRUTH_WITHOUT_YIELD: u64 = 64;
+
+/// Rows of one stream that wait for their truth to be read, some 40 bytes each.
+pub const TRUTH_PENDING: usize = 16 * 1_024;
+
+/// How long a stream is not read on while its truth is read and so many rows wait: then rows are lost to verification, and
+/// the stream goes on.
+pub const TRUTH_HELD: Duration = Duration::from_secs(1);
+
+/// How long a stream that is over waits for its truth to be read.
+pub const TRUTH_SETTLES: Duration = Duration::from_secs(30);
+
+/// Spans of rows that a stream has left out and may still bring. What falls out is missing.
+pub const TRUTH_GAPS: usize = 4_096;
 
 /// Connections through one proxy at once: each takes two descriptors, and a process has some 20,000.
 pub const PROXY_CONNECTIONS: usize = 4_096;

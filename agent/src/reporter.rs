@@ -254,6 +254,7 @@ fn finding(finding: Finding) -> v1::Finding {
             stage: finding.key.stage,
             at_ns: finding.at_ns,
             detail: finding.detail,
+            screenshot: finding.screenshot.map(Vec::from).unwrap_or_default(),
         }),
     }
 }

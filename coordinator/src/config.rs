@@ -70,5 +70,5 @@ fn render_all(report: &Report, extras: &Extras) -> Vec<(String, Vec<u8>)> {
             None
         }
     });
-    rendered.collect()
+    rendered.chain(extras.screenshots.iter().cloned()).collect()
 }

@@ -108,6 +108,13 @@ pub const MAX_OUT_OF_ORDER: usize = 64;
 pub const MAX_FINDINGS: usize = 1_000;
 /// Places told for equal findings.
 pub const MAX_EVIDENCE: usize = 5;
+/// Pictures of one run, and bytes of all of them: they are files of the report, and evidence of at most [`MAX_EVIDENCE`]
+/// places for each finding.
+pub const MAX_SCREENSHOTS: usize = 100;
+/// See [`MAX_SCREENSHOTS`].
+pub const MAX_SCREENSHOTS_BYTES: usize = 16 * 1024 * 1024;
+/// The largest picture; agents send no larger ones.
+pub const MAX_SCREENSHOT_BYTES: usize = 512 * 1024;
 /// Slowest sessions in the report.
 pub const MAX_SLOWEST: usize = 20;
 /// Longest text of an agent that is kept: messages, details.

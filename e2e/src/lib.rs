@@ -10,6 +10,7 @@ mod expect;
 pub mod matrix;
 mod mesh;
 mod process;
+pub mod real;
 
 pub use binaries::{binary, plan};
 pub use collector::{Collector, Span};

@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::behavior::{Behavior, parse_duration};
-use crate::profile::{Config, HistoricEnd, JobPorts, TaskFlow, Validation};
+use crate::profile::{
+    AMQP_VARIABLE, Config, DATABASE, DATABASE_VARIABLE, HistoricEnd, JobPorts, MONGODB_VARIABLE,
+    STORAGE_PATH, TaskFlow, Validation,
+};
+use crate::server_uri::ServerUri;
 
 /// Which profile the flags start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -108,6 +112,24 @@ pub struct Flags {
     /// Bytes of rows kept for other calls of the same view
     #[arg(long, value_name = "BYTES")]
     row_cache: Option<usize>,
+    /// The MongoDB that has the recordings; without it they are embedded
+    #[arg(long, value_name = "URI", env = MONGODB_VARIABLE, hide_env_values = true)]
+    mongodb: Option<ServerUri>,
+    /// Its database
+    #[arg(long, value_name = "NAME", default_value = DATABASE, env = DATABASE_VARIABLE)]
+    mongodb_database: String,
+    /// Which of its base paths the recordings are of
+    #[arg(long, value_name = "PATH", default_value = STORAGE_PATH)]
+    storage_path: String,
+    /// How long a request waits for MongoDB
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    mongodb_patience: Option<Duration>,
+    /// The RabbitMQ that commands come from
+    #[arg(long, value_name = "URI", env = AMQP_VARIABLE, hide_env_values = true)]
+    amqp: Option<ServerUri>,
+    /// The exchange that commands are published to
+    #[arg(long, value_name = "NAME", default_value = "focus")]
+    amqp_exchange: String,
 }
 
 impl Flags {
@@ -157,6 +179,12 @@ impl Flags {
             max_windows: self.max_windows.unwrap_or(base.max_windows),
             waterfall_duration: self.waterfall_duration.unwrap_or(base.waterfall_duration),
             row_cache: self.row_cache.unwrap_or(base.row_cache),
+            mongodb: self.mongodb,
+            mongodb_database: self.mongodb_database,
+            storage_path: self.storage_path,
+            mongodb_patience: self.mongodb_patience.unwrap_or(base.mongodb_patience),
+            amqp: self.amqp,
+            amqp_exchange: self.amqp_exchange,
             behaviors: self.behaviors,
             seed: self.seed,
         };
@@ -165,7 +193,7 @@ impl Flags {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| {
         format!("`{text}` is not a time: give for instance 500ms, 2s or 3m, up to 1h")
     })

@@ -47,6 +47,12 @@ impl Grid {
         narrow((u128::from(seconds) * u128::from(self.lines)).div_ceil(u128::from(self.seconds)))
     }
 
+    /// The first line at or after a time in milliseconds.
+    pub(crate) fn first_from_ms(self, ms: u64) -> u64 {
+        let product = u128::from(ms) * u128::from(self.lines);
+        narrow(product.div_ceil(u128::from(self.seconds) * u128::from(MILLIS_PER_SECOND)))
+    }
+
     /// The distance between lines in nanoseconds, rounded down.
     pub(crate) fn step_ns(self) -> u64 {
         self.time_ns(1)
@@ -122,6 +128,18 @@ mod tests {
             let grid = grid(seconds, lines);
             let first = grid.line_after(1_700_000_000_000_000_000);
             assert!((first..first + 5_000).all(|line| grid.time_ms(line) < grid.time_ms(line + 1)));
+        }
+    }
+
+    #[test]
+    fn first_from_is_the_first_at_or_after() {
+        for (seconds, lines) in [(30, 200), (10, 256), (1, 3), (300, 600)] {
+            let grid = grid(seconds, lines);
+            for ms in [0, 1, 149, 150, 151, 86_400_000] {
+                let first = grid.first_from_ms(ms);
+                assert!(grid.time_ns(first) >= ms * 1_000_000 || grid.time_ms(first) >= ms);
+                assert!(first == 0 || grid.time_ns(first - 1) < ms * 1_000_000);
+            }
         }
     }
 

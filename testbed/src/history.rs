@@ -1,7 +1,7 @@
 //! The lines of a historic job: every line of its range that was recorded, with times on the range's own grid.
 
+use crate::archive::Recorded;
 use crate::grid::Grid;
-use crate::recordings;
 use crate::view::{Request, Source};
 
 /// The lines of a range, counted from its start.
@@ -34,24 +34,25 @@ impl History {
     }
 
     /// The recorded lines, in order.
-    pub(crate) fn recorded(self, now: u64) -> impl Iterator<Item = u64> {
+    pub(crate) fn recorded(self, recorded: &Recorded) -> impl Iterator<Item = u64> {
         let mut from = 0;
         std::iter::from_fn(move || {
-            let line = self.next_recorded(from, now)?;
+            let line = self.next_recorded(from, recorded)?;
             from = line + 1;
             Some(line)
         })
     }
 
     /// The first recorded line from one on. Holes are stepped over, however long.
-    pub(crate) fn next_recorded(&self, mut line: u64, now: u64) -> Option<u64> {
+    pub(crate) fn next_recorded(&self, mut line: u64, recorded: &Recorded) -> Option<u64> {
         while line < self.lines {
-            let second = self.time_ns(line) / 1_000_000_000;
-            if recordings::at(second, now).is_some() {
+            let time = self.time_ms(line);
+            if recorded.holds(time) {
                 return Some(line);
             }
-            let resumes = recordings::next_after(second, now)?;
-            line = self.grid.lines_within(resumes - self.start).max(line + 1);
+            let resumes = recorded.next_after(time)?;
+            let ahead = resumes.saturating_sub(self.start * 1_000);
+            line = self.grid.first_from_ms(ahead).max(line + 1);
         }
         None
     }
@@ -75,10 +76,12 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::Span;
     use crate::recordings::FIXED_START;
     use crate::view::Kind;
 
     const NOW: u64 = 1_790_000_003;
+    const RULE: Recorded = Recorded::Rule { now: NOW };
 
     fn history(start: u64, end: u64) -> History {
         History::new(&Request {
@@ -99,7 +102,7 @@ mod tests {
     fn the_range_of_the_playback_plan_has_800_lines() {
         let history = history(FIXED_START, FIXED_START + 120);
         assert_eq!(history.lines(), 800);
-        assert_eq!(history.recorded(NOW).count(), 800);
+        assert_eq!(history.recorded(&RULE).count(), 800);
         assert_eq!(history.time_ms(0), FIXED_START * 1_000);
         assert_eq!(history.time_ms(799), FIXED_START * 1_000 + 119_850);
     }
@@ -107,11 +110,25 @@ mod tests {
     #[test]
     fn holes_are_stepped_over() {
         let hour = NOW - NOW % 3_600 - 3_600;
-        let lines: Vec<u64> = history(hour + 3_290, hour + 3_610).recorded(NOW).collect();
+        let lines: Vec<u64> = history(hour + 3_290, hour + 3_610)
+            .recorded(&RULE)
+            .collect();
         // Ten seconds before the hole of five minutes, ten after it.
         assert_eq!(lines.len(), 67 + 67);
         assert!(lines.windows(2).all(|pair| pair[0] < pair[1]));
         // Fifty years take no longer than their recordings.
-        assert_eq!(history(0, FIXED_START + 1).recorded(NOW).count(), 6);
+        assert_eq!(history(0, FIXED_START + 1).recorded(&RULE).count(), 6);
+    }
+
+    #[test]
+    fn listed_recordings_are_played_to_the_millisecond() {
+        let span = |from: u64, to: u64| Span {
+            from: 1_000_000 + from,
+            to: 1_000_000 + to,
+        };
+        // Lines are 150 ms apart: 0, 150 | 1050 and 1200, whose recording begins in between.
+        let recorded = Recorded::listed([span(0, 151), span(901, 1_201)]);
+        let lines: Vec<u64> = history(1_000, 1_010).recorded(&recorded).collect();
+        assert_eq!(lines, [0, 1, 7, 8]);
     }
 }

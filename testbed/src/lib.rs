@@ -5,10 +5,13 @@
 //!
 //! ```text
 //! http (REST) ── admits ──> jobs (slots, ports, lives) ── serves ──> grpc (one server per job)
-//!     └── view (what a job shows) ── fields ──> rows (what a row contains) <── history, recordings
+//!     │                        └── commands <── broker (RabbitMQ, if there is one)
+//!     └── view (what a job shows) ── fields ──> rows (what a row contains) <── history <── archive (by rule, or MongoDB)
 //! ```
 
+mod archive;
 mod behavior;
+mod broker;
 mod clock;
 mod flags;
 mod generated;
@@ -19,19 +22,28 @@ mod history;
 mod http;
 mod jobs;
 mod limits;
+mod link;
+mod load_flags;
 mod profile;
 mod recordings;
+mod rest;
 mod rows;
 mod serve;
 mod server;
+mod server_uri;
+mod store;
 mod task_flow;
 mod testbed;
 mod trace;
+mod ui;
 mod view;
 
-pub use behavior::{Behavior, BehaviorError, Entry, Kind, Strength, TABLE, Takes};
+pub use behavior::{Behavior, BehaviorError, Entry, Kind, Needs, Strength, TABLE, Takes};
 pub use flags::Flags;
 pub use generated::pandadatastream;
+pub use load_flags::LoadFlags;
 pub use profile::{Config, HistoricEnd, JobPorts, TaskFlow, Validation};
 pub use recordings::{FIXED_END, FIXED_START};
+pub use server_uri::ServerUri;
+pub use store::{Before, Load, Loaded, Progress, load};
 pub use testbed::Testbed;

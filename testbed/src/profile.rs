@@ -3,7 +3,20 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::behavior::Behavior;
+use crate::behavior::{Behavior, Needs};
+use crate::broker::{self, BrokerConfig};
+use crate::server_uri::ServerUri;
+use crate::store::StoreConfig;
+
+/// The variable that stands for `--mongodb`.
+pub(crate) const MONGODB_VARIABLE: &str = "FOCUS_MONGODB";
+/// The variable that stands for `--amqp`.
+pub(crate) const AMQP_VARIABLE: &str = "FOCUS_AMQP";
+/// The variable that stands for `--mongodb-database`.
+pub(crate) const DATABASE_VARIABLE: &str = "FOCUS_MONGODB_DATABASE";
+/// The database and the base path of production.
+pub(crate) const DATABASE: &str = "focus";
+pub(crate) const STORAGE_PATH: &str = "/focus/root/recordings";
 
 /// How the ports of jobs are chosen: a job listens on the base plus its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +111,18 @@ pub struct Config {
     pub waterfall_duration: u32,
     /// Bytes of rows kept for other calls of the same view.
     pub row_cache: usize,
+    /// The MongoDB that has the recordings; none: they are embedded.
+    pub mongodb: Option<ServerUri>,
+    /// Its database.
+    pub mongodb_database: String,
+    /// Which of its base paths the recordings are of.
+    pub storage_path: String,
+    /// How long a request waits for it.
+    pub mongodb_patience: Duration,
+    /// The RabbitMQ that commands come from; none: there are no commands.
+    pub amqp: Option<ServerUri>,
+    /// The exchange that they are published to.
+    pub amqp_exchange: String,
     /// Behaviors that are on from the start.
     pub behaviors: Vec<Behavior>,
     /// What faults are drawn from.
@@ -136,6 +161,12 @@ impl Config {
             max_windows: 30,
             waterfall_duration: 30,
             row_cache: 128 * 1024 * 1024,
+            mongodb: None,
+            mongodb_database: DATABASE.to_owned(),
+            storage_path: STORAGE_PATH.to_owned(),
+            mongodb_patience: Duration::from_secs(3),
+            amqp: None,
+            amqp_exchange: "focus".to_owned(),
             behaviors: Vec::new(),
             seed: 1,
         }
@@ -155,6 +186,7 @@ impl Config {
             task_flow: TaskFlow::Absent,
             configure_delay: Duration::from_millis(337),
             no_recording_delay: Duration::from_millis(120),
+            mongodb_patience: Duration::from_millis(15_400),
             ..Self::quick()
         }
     }
@@ -185,6 +217,55 @@ impl Config {
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
+    }
+
+    /// Takes MongoDB and RabbitMQ from the environment (`FOCUS_MONGODB`, `FOCUS_MONGODB_DATABASE`, `FOCUS_AMQP`), as
+    /// `focus-server` does.
+    #[must_use]
+    pub fn servers_of_environment(mut self) -> Self {
+        let text = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let uri = |name| text(name)?.parse().ok();
+        self.mongodb = uri(MONGODB_VARIABLE);
+        if let Some(database) = text(DATABASE_VARIABLE) {
+            self.mongodb_database = database;
+        }
+        self.amqp = uri(AMQP_VARIABLE);
+        self
+    }
+
+    /// The MongoDB that it names.
+    pub(crate) fn store(&self) -> Option<StoreConfig> {
+        let uri = self.mongodb.clone()?;
+        Some(StoreConfig {
+            uri,
+            database: self.mongodb_database.clone(),
+            storage_path: self.storage_path.clone(),
+            patience: self.mongodb_patience,
+        })
+    }
+
+    /// The RabbitMQ that it names.
+    pub(crate) fn broker(&self) -> Option<BrokerConfig> {
+        let uri = self.amqp.clone()?;
+        let exchange = self.amqp_exchange.clone();
+        Some(BrokerConfig { uri, exchange })
+    }
+
+    /// Refuses behaviors that would do nothing.
+    pub(crate) fn check_behaviors(&self, behaviors: &[Behavior]) -> anyhow::Result<()> {
+        for behavior in behaviors {
+            let (missing, flag, variable) = match behavior.entry().needs {
+                Needs::Nothing => continue,
+                Needs::MongoDb => (self.mongodb.is_none(), "--mongodb", MONGODB_VARIABLE),
+                Needs::RabbitMq => (self.amqp.is_none(), "--amqp", AMQP_VARIABLE),
+            };
+            let name = behavior.entry().name;
+            anyhow::ensure!(
+                !missing,
+                "behavior `{name}` needs {flag}, or {variable} in the environment"
+            );
+        }
+        Ok(())
     }
 
     /// Finds values that no server could run with.
@@ -222,6 +303,18 @@ impl Config {
             !self.stream_idle.is_zero() && !self.idle_cleanup.is_zero(),
             "--stream-idle and --idle-cleanup must be positive"
         );
+        anyhow::ensure!(
+            !self.mongodb_patience.is_zero(),
+            "--mongodb-patience must be positive"
+        );
+        anyhow::ensure!(
+            !self.mongodb_database.is_empty() && !self.storage_path.is_empty(),
+            "--mongodb-database and --storage-path must not be empty"
+        );
+        if let Some(broker) = self.broker() {
+            broker::check(&broker)?;
+        }
+        self.check_behaviors(&self.behaviors)?;
         if let JobPorts::Base(base) = self.job_ports {
             anyhow::ensure!(
                 base > 0 && base.checked_add(self.max_jobs - 1).is_some(),

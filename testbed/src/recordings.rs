@@ -10,6 +10,8 @@ pub(crate) const RECORDING_S: u64 = 10;
 pub const FIXED_START: u64 = 1_700_000_000;
 /// First second after it.
 pub const FIXED_END: u64 = FIXED_START + 86_400;
+/// The age of the recording that `stale-recording` leaves open, as observed.
+pub(crate) const STALE_S: u64 = 117 * 3_600;
 /// How far back from now the rolling recordings go.
 const ROLLING_S: u64 = 2 * 86_400;
 /// In the rolling recordings, seconds of an hour from which nothing is recorded.

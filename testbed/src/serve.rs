@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,16 +102,35 @@ async fn serve_connection<S, B>(
         .http2()
         .timer(TokioTimer::new())
         .max_send_buf_size(SEND_BUFFER);
-    if protocol == Protocol::Grpc {
-        builder = builder.http2_only();
+    let io = TokioIo::new(stream);
+    match protocol {
+        Protocol::Http => {
+            let connection = pin!(builder.serve_connection_with_upgrades(io, service));
+            until_end(connection, |it| it.graceful_shutdown(), &tasks, &close).await;
+        }
+        Protocol::Grpc => {
+            let builder = builder.http2_only();
+            let connection = pin!(builder.serve_connection(io, service));
+            until_end(connection, |it| it.graceful_shutdown(), &tasks, &close).await;
+        }
     }
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+}
+
+/// Drives a connection until it ends by itself, says goodbye because the server drains, or is closed.
+async fn until_end<C>(
+    mut connection: Pin<&mut C>,
+    say_goodbye: impl FnOnce(Pin<&mut C>),
+    tasks: &Tasks,
+    close: &CancellationToken,
+) where
+    C: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
+{
     let ended = tokio::select! {
         biased;
         () = close.cancelled() => return,
         ended = connection.as_mut() => ended,
         () = tasks.shutdown().draining() => {
-            connection.as_mut().graceful_shutdown();
+            say_goodbye(connection.as_mut());
             let goodbye = tokio::time::timeout(CONNECTION_GRACE, connection.as_mut());
             tokio::select! {
                 () = close.cancelled() => return,

@@ -2,16 +2,28 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use testmesh_shared::shutdown::Tasks;
+use tokio::sync::Notify;
 
+use crate::archive::{Archive, Lookup};
 use crate::behavior::{Behavior, Kind, TABLE, strikes_request};
+use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::http::Manifests;
 use crate::jobs::Registry;
 use crate::profile::Config;
 use crate::rows::RowCache;
 use crate::task_flow::Consumers;
+
+/// The other servers that a testbed uses, and the clock that they share with it.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    pub(crate) clock: Clock,
+    pub(crate) archive: Archive,
+    pub(crate) broker: Option<Broker>,
+}
 
 /// The shared state of one testbed.
 #[derive(Debug)]
@@ -25,16 +37,32 @@ pub(crate) struct Server {
     pub(crate) rows: RowCache,
     pub(crate) manifests: Mutex<Manifests>,
     pub(crate) tasks: Tasks,
+    pub(crate) archive: Archive,
+    /// None: there are no commands.
+    pub(crate) broker: Option<Broker>,
+    /// How often the REST API has restarted.
+    pub(crate) restarts: AtomicU64,
     behaviors: RwLock<Vec<Behavior>>,
+    changed: Notify,
     calls: AtomicU64,
     configures: AtomicU32,
     counts: Vec<AtomicU64>,
 }
 
 impl Server {
-    pub(crate) fn new(config: Config, stream_url: String, jobs: Registry, tasks: Tasks) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        stream_url: String,
+        jobs: Registry,
+        tasks: Tasks,
+        servers: Servers,
+    ) -> Self {
         Self {
-            clock: Clock::start(),
+            clock: servers.clock,
+            archive: servers.archive,
+            broker: servers.broker,
+            restarts: AtomicU64::new(0),
+            changed: Notify::new(),
             stream_url,
             jobs,
             task_flow: Consumers::default(),
@@ -63,6 +91,26 @@ impl Server {
             .behaviors
             .write()
             .unwrap_or_else(PoisonError::into_inner) = behaviors;
+        self.changed.notify_one();
+    }
+
+    /// Waits until they are replaced. One waiter is told.
+    pub(crate) async fn behaviors_changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What to look up of a range of epoch seconds, as the behaviors want it.
+    pub(crate) fn lookup(&self, start: u64, end: u64) -> Lookup {
+        let slow = self
+            .archive
+            .store()
+            .and_then(|_| self.struck(Kind::SlowMongodb));
+        Lookup {
+            start,
+            end,
+            now: self.clock.now_s(),
+            slower: slow.map_or(Duration::ZERO, |slow| slow.lasts()),
+        }
     }
 
     /// Numbers a `StreamData` call.

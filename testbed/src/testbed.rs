@@ -1,24 +1,21 @@
 //! A running testbed: builds every part, and ends them in order.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
-use axum::Router;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
 use testmesh_shared::shutdown::{Shutdown, Tasks};
 use tokio::net::{TcpListener, TcpSocket};
-use tower::ServiceExt;
 
-use crate::http::router;
+use crate::archive::Archive;
+use crate::broker::{self, Broker, Work};
+use crate::clock::Clock;
 use crate::jobs::{OnConflict, Ports, Registry};
 use crate::limits::{BACKLOG, SHUTDOWN_ABORT, SHUTDOWN_GRACE};
 use crate::profile::{Config, Validation};
-use crate::serve::{Protocol, accept};
-use crate::server::Server;
+use crate::rest::serve_rest;
+use crate::server::{Server, Servers};
+use crate::store::{self, Store, TaskWrites};
 
 /// A running stand-in Focus Server. Dropping it ends it without waiting; [`Testbed::shutdown`] waits.
 #[derive(Debug)]
@@ -56,13 +53,16 @@ impl Testbed {
         };
         let jobs = Registry::new(address.ip(), ports, config.max_jobs, on_conflict);
         let advertise = config.advertise.clone().unwrap_or_else(|| host.clone());
+        let (servers, work) = servers(&config).await?;
         let server = Arc::new(Server::new(
             config,
             format!("http://{advertise}"),
             jobs,
             tasks.clone(),
+            servers,
         ));
-        let rest = serve_rest(listener, router(server), tasks.clone());
+        begin(&server, work);
+        let rest = serve_rest(listener, address, server);
         tasks.spawn("listener", rest);
         Ok(Self {
             url: format!("http://{host}:{}", address.port()),
@@ -118,18 +118,68 @@ impl Drop for Testbed {
     }
 }
 
-async fn serve_rest(listener: TcpListener, router: Router, tasks: Tasks) {
-    accept(listener, Protocol::Http, tasks, move |_| {
-        let router = router.clone();
-        service_fn(move |request: Request<Incoming>| {
-            let answer = router.clone().oneshot(request.map(axum::body::Body::new));
-            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
-        })
-    })
-    .await;
+/// What the other servers need done for as long as the testbed runs.
+struct OtherWork {
+    store: Option<(Store, TaskWrites)>,
+    broker: Option<(Broker, Work)>,
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+/// The other servers, which need not be there yet.
+async fn servers(config: &Config) -> anyhow::Result<(Servers, OtherWork)> {
+    let clock = Clock::start();
+    let store = match config.store() {
+        Some(config) => Some(Store::new(config, clock.now_s()).await?),
+        None => None,
+    };
+    let broker = config
+        .broker()
+        .map(|config| Broker::new(config, clock.now_s()));
+    let servers = Servers {
+        clock,
+        archive: store.as_ref().map_or(Archive::Embedded, |(store, _)| {
+            Archive::MongoDb(store.clone())
+        }),
+        broker: broker.as_ref().map(|(broker, _)| broker.clone()),
+    };
+    Ok((servers, OtherWork { store, broker }))
+}
+
+fn begin(server: &Arc<Server>, work: OtherWork) {
+    let tasks = &server.tasks;
+    if let Some((store, writes)) = work.store {
+        let tending = store::tend(Arc::clone(server), store.clone());
+        let shutdown = tasks.shutdown().clone();
+        tasks.spawn("mongodb", async move {
+            // A silent server is waited for no longer.
+            tokio::select! {
+                () = tending => {}
+                () = shutdown.draining() => {}
+            }
+        });
+        let jobs = Arc::clone(server);
+        let jobs_left = move || !jobs.jobs.list().is_empty();
+        let shutdown = tasks.shutdown().clone();
+        let writing = store::write(store, writes, shutdown.clone(), jobs_left);
+        tasks.spawn("task documents", async move {
+            tokio::select! {
+                () = writing => {}
+                () = shutdown.aborting() => {}
+            }
+        });
+    }
+    if let Some((broker, work)) = work.broker {
+        let working = broker::run(Arc::clone(server), broker, work);
+        let shutdown = tasks.shutdown().clone();
+        tasks.spawn("rabbitmq", async move {
+            tokio::select! {
+                () = working => {}
+                () = shutdown.aborting() => {}
+            }
+        });
+    }
+}
+
+pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {

@@ -3,12 +3,12 @@
 //! A [`Connections`] belongs to one session and reaches the stores of its virtual user and of its worker. Connections live
 //! on the worker's runtime and never leave it. A store is bounded: the pool that was used least recently goes first.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 
 use testmesh_shared::plan::Pool;
 use tokio::sync::Mutex;
@@ -28,6 +28,31 @@ pub struct Connections {
     worker: Rc<Worker>,
     virtual_user: Rc<Store>,
     session: Rc<Store>,
+    shared: Arc<Shared>,
+}
+
+/// What all workers of an agent share in one run, by its type. It ends with the last of them.
+#[derive(Default)]
+pub struct Shared(SyncMutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
+
+impl Shared {
+    /// The one value of that type, made when it is first needed.
+    pub fn of<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        // Nothing is left half-done under this lock.
+        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = values
+            .entry(TypeId::of::<T>())
+            .or_insert_with(|| Arc::new(T::default()));
+        Arc::clone(value)
+            .downcast()
+            .unwrap_or_else(|_| unreachable!("values are kept by their type"))
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
 }
 
 impl Connections {
@@ -43,7 +68,22 @@ impl Connections {
             worker: Rc::new(worker),
             virtual_user: Rc::default(),
             session: Rc::default(),
+            shared: Arc::default(),
         }
+    }
+
+    /// The same, with what all workers of the agent share in the run.
+    #[must_use]
+    pub fn sharing(self, shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            ..self
+        }
+    }
+
+    /// The one value of that type that all workers of the agent share in the run.
+    pub fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        self.shared.of()
     }
 
     /// For a virtual user of this worker, with no connection yet.
@@ -53,6 +93,7 @@ impl Connections {
             worker: Rc::clone(&self.worker),
             virtual_user: Rc::default(),
             session: Rc::default(),
+            shared: Arc::clone(&self.shared),
         }
     }
 
@@ -63,12 +104,18 @@ impl Connections {
             worker: Rc::clone(&self.worker),
             virtual_user: Rc::clone(&self.virtual_user),
             session: Rc::default(),
+            shared: Arc::clone(&self.shared),
         }
     }
 
     /// The agent's bound on connects in flight.
     pub fn gate(&self) -> &Arc<Gate> {
         &self.worker.gate
+    }
+
+    /// This worker's part of an agent's `count` connections; at least one.
+    pub fn share(&self, count: u32) -> u32 {
+        self.worker.share(count)
     }
 
     /// The connection that `sharing` grants under `key`, opened first if there is none. Of callers that need the same one,

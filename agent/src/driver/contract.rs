@@ -26,7 +26,8 @@ use super::during::During;
 use super::limits;
 use super::message::Encoded;
 use super::transcript::Listener;
-use crate::integrity::MeshClock;
+use crate::integrity::{MeshClock, Truths};
+use crate::recorder::Severity;
 
 /// One stage's driver, read from the plan and ready to run any number of times.
 pub trait Driver: fmt::Debug + Send + Sync {
@@ -140,8 +141,12 @@ pub struct Attempt<'a> {
     pub traceparent: &'a str,
     /// When the run started: `wait: { at: D }` counts from here.
     pub run_started: Instant,
+    /// When the runner will cut the try. A driver that has more to say of a time-out than that it was one ends before.
+    pub deadline: Option<Instant>,
     /// The coordinator's clock, for servers whose own is declared by it.
     pub clock: &'a MeshClock,
+    /// The truths that the agent has read in this run.
+    pub truths: &'a Truths,
     /// What goes on while the stream is open.
     pub during: Option<&'a dyn During>,
     /// Hears what is asked and answered, if anybody wants to.
@@ -181,6 +186,10 @@ pub trait Meter: fmt::Debug {
     fn integrity(&self, rows: &RowCounts);
     /// Something wrong with the data of one stream: called at its end, once for each kind.
     fn data_fault(&self, fault: DataFault);
+    /// Something worth knowing that is no failure of the stage: a finding of the session, whatever becomes of the stage.
+    fn note(&self, note: Note) {
+        let _ = note;
+    }
     /// A row for `truth: agree`. The worker collapses equal rows of its sessions; `verified`, `mismatched` and
     /// `unwitnessed` of these rows are the coordinator's to count. Rows that there is no room for count as `unverified`.
     fn agree_row(&self, group: &Rc<str>, key: &RowKey, digest: u64, session: u64);
@@ -231,6 +240,19 @@ pub struct DataFault {
     pub message: String,
 }
 
+/// Something that a driver noticed, for a finding of its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// How grave it is.
+    pub severity: Severity,
+    /// From a closed set.
+    pub code: &'static str,
+    /// What it is: not yet masked.
+    pub message: String,
+    /// A PNG that shows it. It cannot be masked: it shows no secret.
+    pub screenshot: Option<Bytes>,
+}
+
 /// Which row of a stream: what rows of different sessions are matched by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RowKey {
@@ -251,6 +273,10 @@ pub struct Results {
     pub body: Body,
     /// What a stream amounted to.
     pub stream: Option<StreamResults>,
+    /// The documents of an answer, a list.
+    pub docs: Option<Value>,
+    /// What a page shows.
+    pub page: Option<Value>,
     /// What the stage fails with unless one of its expressions reads `status`.
     pub failure: Option<StageError>,
 }
@@ -265,6 +291,8 @@ pub enum Body {
     Bytes(Bytes),
     /// A protobuf message with its descriptor: `body` as a map.
     Message(Encoded),
+    /// Something that never was text: `body` as it is, `text` as JSON.
+    Value(Value),
 }
 
 impl Body {
@@ -283,6 +311,7 @@ impl Body {
             Self::Message(message) => message
                 .to_value()
                 .map_err(|error| format!("cannot be decoded: {error}")),
+            Self::Value(value) => Ok(value.clone()),
         }
     }
 }
@@ -353,6 +382,8 @@ pub struct StageError {
     pub status: Option<i64>,
     /// Headers and the start of the body that came before the failure.
     pub evidence: Option<Box<Evidence>>,
+    /// A PNG of what was there then. It cannot be masked: it shows no secret.
+    pub screenshot: Option<Bytes>,
     /// It has been counted and told as the failure of a stage within the one that it passes through.
     pub(crate) told: bool,
 }
@@ -366,6 +397,7 @@ impl StageError {
             message: message.into(),
             status: None,
             evidence: None,
+            screenshot: None,
             told: false,
         }
     }
@@ -397,6 +429,12 @@ impl StageError {
     #[must_use]
     pub(crate) fn told(self) -> Self {
         Self { told: true, ..self }
+    }
+
+    /// The same failure with a PNG of what was there, if there is one.
+    #[must_use]
+    pub fn with_screenshot(self, screenshot: Option<Bytes>) -> Self {
+        Self { screenshot, ..self }
     }
 
     /// The same failure with what came before it.
@@ -441,6 +479,10 @@ impl Results {
             Body::None => Bytes::new(),
             Body::Bytes(bytes) => bytes.slice(..bytes.len().min(limits::EVIDENCE_BYTES)),
             Body::Message(message) => message.evidence(limits::EVIDENCE_BYTES),
+            Body::Value(value) => match self.docs.as_ref().and_then(Value::as_list) {
+                Some(docs) if !docs.is_empty() => start_of(docs),
+                _ => start_of(std::slice::from_ref(value)),
+            },
         };
         Evidence {
             status: self.status,
@@ -448,4 +490,20 @@ impl Results {
             body,
         }
     }
+}
+
+/// As much of these values, one on each line, as a finding has room for.
+fn start_of(values: &[Value]) -> Bytes {
+    let mut text = String::new();
+    for value in values {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&value.to_json().to_string());
+        if text.len() >= limits::EVIDENCE_BYTES {
+            break;
+        }
+    }
+    text.truncate(text.floor_char_boundary(limits::EVIDENCE_BYTES));
+    text.into()
 }

@@ -187,7 +187,8 @@ pub(crate) fn default_tls(alpn: &[&[u8]]) -> Arc<ClientConfig> {
         .expect("the public roots are there")
 }
 
-fn read_tls(item: Item<'_>) -> Option<Tls> {
+/// What stands behind `tls` of a target.
+pub(crate) fn read_tls(item: Item<'_>) -> Option<Tls> {
     let ca = optional(item, "ca", Item::file);
     let insecure = optional(item, "insecure", Item::bool);
     let client = optional(item, "client", |client| {

@@ -150,7 +150,12 @@ impl<'a> Watch<'a> {
     /// Lets the worker take the rows that wait to be compared, if they leave little room for more: a server that sends faster
     /// than an agent can compare is read as fast as it can. Not for ever: what is stuck loses rows, and says so.
     #[inline]
-    pub(crate) async fn make_room(&self) {
+    pub(crate) async fn make_room(&mut self) {
+        if let Some(checker) = self.checker.as_mut().filter(|checker| checker.is_behind()) {
+            let since = Instant::now();
+            checker.catch_up().await;
+            self.meter.held_up(since.elapsed());
+        }
         if !self.meter.is_short_of_room() {
             return;
         }
@@ -165,6 +170,13 @@ impl<'a> Watch<'a> {
             }
         }
         self.meter.held_up(since.elapsed());
+    }
+
+    /// The stream is over: its truth may have to be read on, which the server has no part in.
+    pub(crate) async fn settle(&mut self) {
+        if let Some(checker) = &mut self.checker {
+            checker.settle().await;
+        }
     }
 
     /// The stream was to fall silent, and did: that is no stall.

@@ -2,8 +2,29 @@
 
 use testmesh_shared::plan::DriverForm;
 
+#[cfg(feature = "amqp")]
+use super::amqp;
+#[cfg(feature = "browser")]
+use super::browser;
+#[cfg(feature = "kubernetes")]
+use super::kubernetes;
+#[cfg(feature = "mongodb")]
+use super::mongodb;
 use super::{connect, grpc, http, wait};
 
-/// Every driver that stages may name, in the order of the reference. Those of later issues are known to the plan's reader by
-/// name only.
-pub static DRIVERS: &[&DriverForm] = &[&http::FORM, &grpc::FORM, &connect::FORM, &wait::FORM];
+/// Every driver that stages may name, in the order of the reference. Those that this build lacks are known to the plan's reader
+/// by name only.
+pub static DRIVERS: &[&DriverForm] = &[
+    &http::FORM,
+    &grpc::FORM,
+    &connect::FORM,
+    &wait::FORM,
+    #[cfg(feature = "mongodb")]
+    &mongodb::FORM,
+    #[cfg(feature = "amqp")]
+    &amqp::FORM,
+    #[cfg(feature = "kubernetes")]
+    &kubernetes::FORM,
+    #[cfg(feature = "browser")]
+    &browser::FORM,
+];

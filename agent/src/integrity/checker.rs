@@ -13,6 +13,7 @@ use super::latency::{Latency, ServerClock};
 use super::layout::Layout;
 use super::truth::{StreamDigest, Truth};
 use crate::driver::contract::{Attempt, Meter, RowCounts, StageError};
+use crate::limits;
 
 /// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,9 +142,44 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Whether so many rows wait for their truth to be read that the stream should not be read on.
+    #[inline]
+    pub fn is_behind(&self) -> bool {
+        self.rows.truth.is_behind()
+    }
+
+    /// Waits until few rows wait for their truth, but not for ever.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only waits, and compares.
+    pub async fn catch_up(&mut self) {
+        let until = Instant::now() + limits::TRUTH_HELD;
+        while self.is_behind() && self.rows.truth.progress(until).await {
+            self.rows.advance();
+        }
+    }
+
+    /// The stream is over, and waits until its truth has been read, but not for ever: what has not been read then is
+    /// unverified.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only waits, and compares.
+    pub async fn settle(&mut self) {
+        let until = Instant::now() + limits::TRUTH_SETTLES;
+        loop {
+            self.rows.advance();
+            if self.rows.truth.is_settled() || !self.rows.truth.progress(until).await {
+                return;
+            }
+        }
+    }
+
     /// Tells the meter what was found; to be called once per wake-up.
     #[inline]
     pub fn flush(&mut self) {
+        self.rows.advance();
         let order = self.rows.sequence.counts();
         let told = std::mem::replace(&mut self.told, order);
         let news = &mut self.rows.news;
@@ -162,7 +198,7 @@ impl<'a> Checker<'a> {
         self.flush();
         let Rows {
             sequence,
-            truth,
+            mut truth,
             mut faults,
             mut news,
             taken,
@@ -210,6 +246,12 @@ pub(super) struct Over<'a> {
 }
 
 impl Rows<'_> {
+    /// Compares rows that waited for their truth.
+    #[inline]
+    fn advance(&mut self) {
+        self.truth.advance(&mut self.news, &mut self.faults);
+    }
+
     /// Checks one row. What it holds besides its number is asked for only if it is compared with something.
     #[inline]
     fn take<'m>(

@@ -113,7 +113,7 @@ impl Layout {
 fn compares_rows(integrity: &Integrity) -> bool {
     match integrity.truth {
         Some(Truth::Agree { of, .. }) => of == TruthOf::Rows,
-        Some(Truth::Rows { .. }) => true,
+        Some(Truth::Rows { .. } | Truth::Mongodb(_)) => true,
         _ => false,
     }
 }

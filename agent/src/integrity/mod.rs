@@ -6,6 +6,7 @@
 
 mod checker;
 mod clock;
+mod documents;
 mod faults;
 mod keys;
 mod latency;
@@ -14,5 +15,9 @@ mod truth;
 
 pub use checker::{Checker, Ending};
 pub use clock::{ClockReading, MeshClock};
+pub use documents::Truths;
 pub use latency::ServerClock;
 pub use layout::{Layout, LayoutProblem};
+
+#[cfg(feature = "mongodb")]
+pub(crate) use documents::{Entry, ListingWriter, Source};

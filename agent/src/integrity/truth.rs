@@ -7,6 +7,7 @@ use testmesh_shared::digest::{Digest, Hasher, RowDigest};
 use testmesh_shared::integrity::{Found, Key, Row};
 use testmesh_shared::plan::expr::Value;
 use testmesh_shared::plan::{self, TruthOf};
+use tokio::time::Instant;
 
 use super::checker::{Ending, Over};
 use super::faults::Faults;
@@ -24,6 +25,9 @@ pub(super) enum Truth<'a> {
     AgreeStream(Group<'a>),
     /// A list that an earlier stage saved.
     Rows(Listed),
+    /// Documents that are read beside the streams.
+    #[cfg(feature = "mongodb")]
+    Documents(Box<super::documents::Join>),
     /// The digest of the whole stream, or why it is none.
     Digest(Result<Digest, String>),
 }
@@ -115,6 +119,19 @@ impl<'a> Truth<'a> {
                 };
                 Self::Digest(read.and_then(|text| parse(&text)))
             }
+            #[cfg(feature = "mongodb")]
+            Some(plan::Truth::Mongodb(documents)) => {
+                let query = crate::driver::mongodb::Query::render(documents, attempt.scope);
+                let gate = attempt.connections.gate();
+                let listing = query.and_then(|query| attempt.truths.listing(query, gate));
+                match listing {
+                    Ok(listing) => {
+                        let join = super::documents::Join::new(listing, documents.complete);
+                        Self::Documents(Box::new(join))
+                    }
+                    Err(reason) => Self::Rows(Listed::Unreadable(reason)),
+                }
+            }
             Some(other) => {
                 let message = format!("this build cannot compare with {other:?}");
                 return Err(StageError::new(plan::ErrorKind::Internal, message));
@@ -131,6 +148,8 @@ impl<'a> Truth<'a> {
     pub(super) const fn compares_rows(&self) -> bool {
         match self {
             Self::Agree(_) | Self::Rows(_) => true,
+            #[cfg(feature = "mongodb")]
+            Self::Documents(_) => true,
             Self::Order | Self::AgreeStream(_) | Self::Digest(_) => false,
         }
     }
@@ -156,6 +175,8 @@ impl<'a> Truth<'a> {
                     group.session,
                 );
             }
+            #[cfg(feature = "mongodb")]
+            Self::Documents(join) => join.row(row, counts, faults),
             Self::Rows(Listed::Unreadable(reason)) => {
                 if counts.unverified == 0 {
                     faults.unreadable(reason);
@@ -178,10 +199,51 @@ impl<'a> Truth<'a> {
         }
     }
 
+    /// Compares rows that waited for their truth to be read.
+    #[inline]
+    pub(super) fn advance(&mut self, counts: &mut RowCounts, faults: &mut Faults) {
+        #[cfg(feature = "mongodb")]
+        if let Self::Documents(join) = self {
+            join.advance(counts, faults);
+        }
+        let _ = (counts, faults);
+    }
+
+    /// Whether so many rows wait for their truth that the stream should wait too.
+    #[inline]
+    pub(super) fn is_behind(&self) -> bool {
+        #[cfg(feature = "mongodb")]
+        if let Self::Documents(join) = self {
+            return join.is_behind();
+        }
+        false
+    }
+
+    /// Whether everything that came can be judged, and what did not come too.
+    pub(super) fn is_settled(&mut self) -> bool {
+        #[cfg(feature = "mongodb")]
+        if let Self::Documents(join) = self {
+            return join.is_settled();
+        }
+        true
+    }
+
+    /// Waits until more of the truth has been read; false: not by then.
+    pub(super) async fn progress(&mut self, until: Instant) -> bool {
+        #[cfg(feature = "mongodb")]
+        if let Self::Documents(join) = self {
+            return join.progress(until).await;
+        }
+        let _ = until;
+        false
+    }
+
     /// The stream is over: what could not be said row by row.
-    pub(super) fn end(&self, over: &Over<'_>, counts: &mut RowCounts, faults: &mut Faults) {
+    pub(super) fn end(&mut self, over: &Over<'_>, counts: &mut RowCounts, faults: &mut Faults) {
         match self {
             Self::AgreeStream(group) => group.end(over, counts),
+            #[cfg(feature = "mongodb")]
+            Self::Documents(join) => join.end(over, counts, faults),
             Self::Rows(Listed::Read {
                 rows,
                 complete: true,

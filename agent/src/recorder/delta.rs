@@ -6,7 +6,7 @@ use std::sync::Arc;
 use testmesh_shared::metric::Histogram;
 
 use super::catalog::{CounterId, GaugeId, TrendId};
-use super::finding::{Finding, Findings};
+use super::finding::{Finding, Findings, Pictures};
 use super::recording::Recorder;
 use super::slow::{SlowSession, Slowest};
 use super::witness::{GroupKey, Merged, Rows, SeenStream};
@@ -88,6 +88,7 @@ pub struct Merge {
     reached: Vec<u32>,
     in_flight: Vec<HashMap<Arc<str>, u64>>,
     findings: Findings,
+    pictures: Pictures,
     slowest: Slowest,
 }
 
@@ -101,6 +102,7 @@ impl Merge {
             reached: vec![0; workers],
             in_flight: vec![HashMap::new(); workers],
             findings: Findings::default(),
+            pictures: Pictures::default(),
             slowest: Slowest::new(limits::SLOWEST),
         }
     }
@@ -185,10 +187,13 @@ impl Merge {
             .into_iter()
             .map(|((second, id), least)| (second, id, least))
             .collect();
-        let (findings, lost) = self.findings.take();
+        let (mut findings, lost) = self.findings.take();
+        let unseen = self.pictures.bound(&mut findings);
         taken.findings = findings;
-        if lost > 0 {
-            *taken.losses.entry("findings").or_default() += lost;
+        for (what, lost) in [("findings", lost), ("screenshots", unseen)] {
+            if lost > 0 {
+                *taken.losses.entry(what).or_default() += lost;
+            }
         }
         taken.slowest = self.slowest.take();
         for worker in &self.in_flight {

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use crate::limits;
 
 /// How grave a finding is.
@@ -45,6 +47,8 @@ pub struct Finding {
     pub at_ns: i64,
     /// Status, headers and the first 2 KiB of a body, masked.
     pub detail: String,
+    /// A PNG of what was there, which holds no secret.
+    pub screenshot: Option<Bytes>,
 }
 
 /// The findings of one worker, or of all workers of an agent.
@@ -110,6 +114,7 @@ impl Findings {
                     trace_id: String::new(),
                     at_ns: seen.at_ns,
                     detail: String::new(),
+                    screenshot: None,
                 });
             }
         }
@@ -117,9 +122,61 @@ impl Findings {
     }
 }
 
+/// The pictures that an agent has reported in a run: few, and few at once.
+#[derive(Debug, Default)]
+pub(crate) struct Pictures {
+    count: usize,
+    bytes: usize,
+}
+
+impl Pictures {
+    /// Takes away the pictures that are too many for the run or for one batch. Returns how many.
+    pub(crate) fn bound(&mut self, findings: &mut [Finding]) -> u64 {
+        let mut batch = 0;
+        let mut lost = 0;
+        for finding in findings {
+            let Some(picture) = &finding.screenshot else {
+                continue;
+            };
+            let bytes = picture.len();
+            if self.count < limits::SCREENSHOTS
+                && self.bytes + bytes <= limits::SCREENSHOT_BYTES
+                && batch + bytes <= limits::BATCH_SCREENSHOT_BYTES
+            {
+                self.count += 1;
+                self.bytes += bytes;
+                batch += bytes;
+            } else {
+                finding.screenshot = None;
+                lost += 1;
+            }
+        }
+        lost
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pictures_are_bounded_by_batch_and_by_run() {
+        let mut pictures = Pictures::default();
+        let with = |bytes: usize| Finding {
+            screenshot: Some(vec![0; bytes].into()),
+            ..finding("timeout", 1)
+        };
+        let large = limits::BATCH_SCREENSHOT_BYTES / 2;
+        let mut batch = [with(large), finding("timeout", 2), with(large), with(1)];
+        assert_eq!(pictures.bound(&mut batch), 1);
+        let has: Vec<_> = batch.iter().map(|one| one.screenshot.is_some()).collect();
+        assert_eq!(has, [true, false, true, false]);
+        let mut batch: Vec<_> = (0..100).map(|_| with(1)).collect();
+        assert_eq!(
+            pictures.bound(&mut batch),
+            100 - limits::SCREENSHOTS as u64 + 2
+        );
+    }
 
     fn finding(code: &'static str, session: u32) -> Finding {
         Finding {
@@ -135,6 +192,7 @@ mod tests {
             trace_id: String::new(),
             at_ns: i64::from(session),
             detail: "body".into(),
+            screenshot: None,
         }
     }
 

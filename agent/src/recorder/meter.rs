@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::catalog::{CounterId, GaugeId, TrendId};
 use super::recording::Recorder;
 use super::witness::{GroupKey, NoRoom, RowWitness, SeenStream, SessionView};
-use crate::driver::{DataFault, Meter, RowCounts, RowKey};
+use crate::driver::{DataFault, Meter, Note, RowCounts, RowKey};
 use crate::limits;
 
 /// How a stage or one try of it came out; none: it passed.
@@ -228,6 +228,7 @@ impl StageSeries {
 pub struct StageNotes {
     view: Rc<SessionView>,
     faults: RefCell<Vec<DataFault>>,
+    notes: RefCell<Vec<Note>>,
 }
 
 impl StageNotes {
@@ -236,12 +237,18 @@ impl StageNotes {
         Rc::new(Self {
             view: Rc::clone(view),
             faults: RefCell::default(),
+            notes: RefCell::default(),
         })
     }
 
     /// Takes what was wrong with the data so far.
     pub fn take_faults(&self) -> Vec<DataFault> {
         self.faults.take()
+    }
+
+    /// Takes what drivers noticed so far.
+    pub fn take_notes(&self) -> Vec<Note> {
+        self.notes.take()
     }
 }
 
@@ -457,6 +464,15 @@ impl Meter for StageMeter {
         let mut faults = self.notes.faults.borrow_mut();
         if faults.len() < limits::FAULTS_OF_A_STAGE {
             faults.push(fault);
+        } else {
+            self.recorder().loss("findings", 1);
+        }
+    }
+
+    fn note(&self, note: Note) {
+        let mut notes = self.notes.notes.borrow_mut();
+        if notes.len() < limits::NOTES_OF_A_STAGE {
+            notes.push(note);
         } else {
             self.recorder().loss("findings", 1);
         }

@@ -16,7 +16,7 @@ use super::trace::Tracer;
 use super::transcript::Transcript;
 use super::watched::Watched;
 use crate::driver::Connections;
-use crate::integrity::MeshClock;
+use crate::integrity::{MeshClock, Truths};
 use crate::recorder::{Recorder, StageSeries};
 
 /// One run on one agent, as every worker sees it.
@@ -38,6 +38,8 @@ pub struct RunFacts {
     pub transcript: Option<Transcript>,
     /// The plan's feeds, in their order of this run.
     pub feeds: Vec<RunFeed>,
+    /// The truths that rows of streams are compared with, as far as they are read from elsewhere.
+    pub truths: Truths,
 }
 
 impl RunFacts {

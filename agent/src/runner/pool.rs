@@ -252,6 +252,7 @@ impl SessionPool {
             trace_id: String::new(),
             at_ns: self.run.recorder.clock().nanos(Instant::now()),
             detail: String::new(),
+            screenshot: None,
         });
     }
 }

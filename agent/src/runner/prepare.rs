@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::driver::DRIVERS;
 use crate::fault::{Faults, Means};
 use crate::integrity::MeshClock;
+use crate::integrity::Truths;
 use crate::limits;
 use crate::recorder::Catalog;
 use crate::reporter::Reporter;
@@ -196,6 +197,7 @@ fn read(prepare: &Prepare, content: &Content, config: &Config) -> Result<Ready, 
         site: config.site.clone(),
         secrets,
         transcript: config.transcript.clone(),
+        truths: Truths::default(),
     };
     Ok(Ready {
         facts: Arc::new(facts),
@@ -307,6 +309,7 @@ async fn arm(
     let (events_in, events) = mpsc::channel(count * 4);
     let ended = Arc::new(Ended::new(count, ready.shares.len()));
     let parts = parts(&ready, prepare);
+    let things = Arc::default();
     let mut workers = Vec::with_capacity(count);
     for worker in 0..count {
         let (commands, taken) = mpsc::channel(limits::ORDER_QUEUE);
@@ -314,6 +317,7 @@ async fn arm(
             facts: Arc::clone(&ready.facts),
             catalog: Arc::clone(&catalog),
             shares: turns(&parts, worker, count),
+            shared: Arc::clone(&things),
             ended: Arc::clone(&ended),
             spans: shared.spans.clone(),
             traceparent: prepare.traceparent.parse().ok(),

@@ -27,6 +27,12 @@ pub(super) fn bind(layer: &mut Scope<'_>, stage: &Stage, results: &Results, elap
         let body = results.body.clone();
         layer.set_lazy("text", move || Ok(text(&body)));
     }
+    if let Some(docs) = results.docs.as_ref().filter(|_| stage.reads("docs")) {
+        layer.set("docs", docs.clone());
+    }
+    if let Some(page) = results.page.as_ref().filter(|_| stage.reads("page")) {
+        layer.set("page", page.clone());
+    }
     if let Some(stream) = results.stream.as_ref().filter(|_| stage.reads("stream")) {
         let stream = stream.clone();
         layer.set_lazy("stream", move || stream.value());
@@ -57,6 +63,7 @@ fn text(body: &Body) -> Value {
         Body::None => Bytes::new(),
         Body::Bytes(bytes) => bytes.clone(),
         Body::Message(message) => message.bytes().clone(),
+        Body::Value(value) => value.to_json().to_string().into(),
     };
     Value::from(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use opentelemetry::trace::SpanId;
 use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::expr::{Random, Scope};
@@ -133,6 +134,15 @@ pub async fn run(
     }
 }
 
+/// What a finding says and shows, not yet masked.
+#[derive(Debug)]
+pub(super) struct Found<'f> {
+    pub(super) message: &'f str,
+    pub(super) detail: &'f str,
+    /// A PNG without secrets.
+    pub(super) screenshot: Option<Bytes>,
+}
+
 impl Session<'_> {
     /// Says who the session is, to its expressions.
     fn enter(&self, scope: &mut Scope<'_>, virtual_user: u64) {
@@ -202,6 +212,22 @@ impl Session<'_> {
         message: &str,
         detail: &str,
     ) {
+        let found = Found {
+            message,
+            detail,
+            screenshot: None,
+        };
+        self.find_all(code, severity, stage, found);
+    }
+
+    /// Reports a finding of the session, masked and bounded, with all that belongs to it.
+    pub(super) fn find_all(
+        &self,
+        code: &'static str,
+        severity: Severity,
+        stage: &str,
+        found: Found<'_>,
+    ) {
         let masked =
             |text: &str, limit| bounded(self.run.facts.secrets.mask(text).into_owned(), limit);
         let key = FindingKey {
@@ -212,12 +238,13 @@ impl Session<'_> {
         };
         self.run.recorder.finding(Finding {
             key,
-            message: masked(message, limits::FINDING_MESSAGE),
+            message: masked(found.message, limits::FINDING_MESSAGE),
             count: 1,
             session: self.name(),
             trace_id: self.trace.trace_id(),
             at_ns: self.run.recorder.clock().nanos(Instant::now()),
-            detail: masked(detail, limits::FINDING_DETAIL),
+            detail: masked(found.detail, limits::FINDING_DETAIL),
+            screenshot: found.screenshot,
         });
     }
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::during::{DuringStages, Left};
 use super::results;
 use super::retry;
-use super::session::{Session, bounded, defect};
+use super::session::{Found, Session, bounded, defect};
 use super::trace::StageSpan;
 use super::transcript::Teller;
 use crate::driver::transcript::Listener;
@@ -209,6 +209,7 @@ impl Session<'_> {
                 let during = DuringStages::new(self, during, scope, running.span);
                 let teller = self.teller(stage);
                 let attempt = Attempt {
+                    deadline: running.deadline(),
                     stage,
                     scope,
                     connections: &self.connections,
@@ -217,6 +218,7 @@ impl Session<'_> {
                     session: self.index,
                     run_started: self.run_started,
                     clock: &self.run.clock,
+                    truths: &self.run.facts.truths,
                     during: during.as_ref().map(|during| during as &dyn During),
                     listener: teller.as_ref().map(|teller| teller as &dyn Listener),
                 };
@@ -333,6 +335,14 @@ impl<'s> Running<'s> {
         }
     }
 
+    /// When the try will be cut, by its own time-out or that of the stage.
+    fn deadline(&self) -> Option<Instant> {
+        let stage = self.stage.timeout.map(|limit| self.started + limit);
+        let began = self.trying_since.get().unwrap_or(self.started);
+        let attempt = self.stage.attempt_timeout.map(|limit| began + limit);
+        [stage, attempt].into_iter().flatten().min()
+    }
+
     fn try_begins(&self) -> Instant {
         let now = Instant::now();
         self.tries.set(self.tries.get() + 1);
@@ -422,14 +432,29 @@ impl<'s> Running<'s> {
             self.session
                 .find(fault.code, Severity::Error, stage, &message, "");
         }
+        for note in self.notes.take_notes() {
+            let stage = &self.stage.name;
+            let found = Found {
+                message: &format!("stage `{stage}`: {}", note.message),
+                detail: "",
+                screenshot: note.screenshot,
+            };
+            self.session
+                .find_all(note.code, note.severity, stage, found);
+        }
     }
 
     fn tell(&self, error: &StageError) {
         let code = error.code.unwrap_or(error.kind.as_str());
         let message = format!("stage `{}`: {error}", self.stage.name);
         let detail = error.evidence.as_deref().map(show).unwrap_or_default();
+        let found = Found {
+            message: &message,
+            detail: &detail,
+            screenshot: error.screenshot.clone(),
+        };
         self.session
-            .find(code, Severity::Error, &self.stage.name, &message, &detail);
+            .find_all(code, Severity::Error, &self.stage.name, found);
     }
 
     fn close_span(&self, outcome: Outcome, error: Option<&StageError>) {

@@ -26,6 +26,7 @@ use super::session::{self, Ending, SessionEnd, SessionStart};
 use super::terminate::{Stop, Terminator};
 use super::trace::Tracer;
 use super::watched::Seen;
+use crate::driver::connections::Shared;
 use crate::driver::{Connections, Gate};
 use crate::integrity::MeshClock;
 use crate::limits;
@@ -112,6 +113,8 @@ pub struct WorkerRun {
     pub catalog: Arc<Catalog>,
     /// What this worker runs of each scenario, in the plan's order; none: no part.
     pub shares: Vec<Option<WorkerShare>>,
+    /// What drivers share over all workers of this agent.
+    pub shared: Arc<Shared>,
     /// How far the workers of this agent are.
     pub ended: Arc<Ended>,
     /// Where kept spans go.
@@ -277,7 +280,7 @@ impl WorkerRun {
         let [worker, workers] = [place.worker, place.of]
             .map(|number| u32::try_from(number).expect("the number of runtimes is bounded"));
         // Of this run alone: another's targets may have the same names, and other ways to trust.
-        let connections = Connections::worker(worker, workers, &place.gate);
+        let connections = Connections::worker(worker, workers, &place.gate).sharing(&self.shared);
         let recorder = Recorder::new(RunClock::new(), Arc::clone(&self.catalog));
         let facts = Arc::clone(&self.facts);
         let tracer = Tracer {

@@ -8,10 +8,11 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use testmesh_agent::driver::contract::{
-    Attempt, DataFault, Drives, Meter, Results, RowCounts, RowKey, StageError,
+    Attempt, DataFault, Drives, Meter, Note, Results, RowCounts, RowKey, StageError,
 };
+use testmesh_agent::driver::transcript::Listener;
 use testmesh_agent::driver::{Connections, DRIVERS, During};
-use testmesh_agent::integrity::MeshClock;
+use testmesh_agent::integrity::{MeshClock, Truths};
 use testmesh_shared::metric::MetricId;
 use testmesh_shared::plan::expr::Scope;
 use testmesh_shared::plan::{self, Action, Files, Plan, Problem, Source, Stage, VarOverrides};
@@ -90,6 +91,7 @@ pub(crate) struct Bench {
     user: RefCell<Connections>,
     session: RefCell<Connections>,
     pub(crate) clock: MeshClock,
+    truths: Truths,
     pub(crate) meter: Recorded,
 }
 
@@ -110,6 +112,7 @@ impl Bench {
             user: user.into(),
             session: session.into(),
             clock: MeshClock::default(),
+            truths: Truths::default(),
             meter: Recorded::default(),
         }
     }
@@ -152,6 +155,31 @@ impl Bench {
         scope: &Scope<'_>,
         during: Option<&dyn During>,
     ) -> Result<Results, StageError> {
+        self.run_with(name, scope, during, None).await
+    }
+
+    /// One try of a stage to which somebody listens.
+    pub(crate) async fn run_heard(
+        &self,
+        name: &str,
+        scope: &Scope<'_>,
+        listener: &dyn Listener,
+    ) -> Result<Results, StageError> {
+        self.run_with(name, scope, None, Some(listener)).await
+    }
+
+    /// The connections of the session; they are open for as long as this lives.
+    pub(crate) fn connections(&self) -> Connections {
+        self.session.borrow().clone()
+    }
+
+    async fn run_with(
+        &self,
+        name: &str,
+        scope: &Scope<'_>,
+        during: Option<&dyn During>,
+        listener: Option<&dyn Listener>,
+    ) -> Result<Results, StageError> {
         let stage = self.stage(name);
         let Action::Drive { stage: drives, .. } = &stage.action else {
             panic!("{name} is no driver's stage")
@@ -162,7 +190,8 @@ impl Bench {
             .expect("every driver's stage is one that it drives");
         let connections = self.session.borrow().clone();
         let attempt = Attempt {
-            listener: None,
+            listener,
+            deadline: stage.timeout.map(|limit| Instant::now() + limit),
             stage,
             scope,
             connections: &connections,
@@ -171,6 +200,7 @@ impl Bench {
             session: 7,
             run_started: Instant::now(),
             clock: &self.clock,
+            truths: &self.truths,
             during,
         };
         drives.0.run(&attempt).await
@@ -214,6 +244,8 @@ pub(crate) struct Recorded {
     pub(crate) agreed_streams: RefCell<Vec<(String, u128, u64)>>,
     pub(crate) losses: RefCell<Vec<(&'static str, u64)>>,
     pub(crate) faults: RefCell<Vec<DataFault>>,
+    pub(crate) notes: RefCell<Vec<Note>>,
+    pub(crate) displays: RefCell<Vec<Duration>>,
 }
 
 fn add(cell: &Cell<u64>, more: u64) {
@@ -296,8 +328,13 @@ impl Meter for Recorded {
             .push((group.to_string(), digest, rows));
     }
 
-    fn observe(&self, metric: MetricId, _: Instant, _: Duration) {
-        panic!("{metric} has a method of its own");
+    fn observe(&self, metric: MetricId, _: Instant, took: Duration) {
+        assert_eq!(
+            metric,
+            MetricId::PageDisplay,
+            "{metric} has a method of its own"
+        );
+        self.displays.borrow_mut().push(took);
     }
 
     fn count(&self, metric: MetricId, _: Instant, _: u64) {
@@ -306,6 +343,10 @@ impl Meter for Recorded {
 
     fn data_fault(&self, fault: DataFault) {
         self.faults.borrow_mut().push(fault);
+    }
+
+    fn note(&self, note: Note) {
+        self.notes.borrow_mut().push(note);
     }
 
     fn loss(&self, what: &'static str, count: u64) {

@@ -16,7 +16,7 @@ use crate::servers::{self, Act};
 
 /// What a scripted server streams.
 #[derive(Clone, PartialEq, prost::Message)]
-struct Row {
+pub(crate) struct Row {
     #[prost(int32, repeated, tag = "1")]
     number: Vec<i32>,
     #[prost(int64, repeated, tag = "2")]
@@ -39,7 +39,7 @@ struct Head {
     id: String,
 }
 
-fn row(number: i32, data: &str) -> Row {
+pub(crate) fn row(number: i32, data: &str) -> Row {
     Row {
         number: vec![number],
         key: vec![i64::from(number) * 10],
@@ -53,7 +53,7 @@ fn row(number: i32, data: &str) -> Row {
     }
 }
 
-fn rows(numbers: impl IntoIterator<Item = i32>) -> Vec<Row> {
+pub(crate) fn rows(numbers: impl IntoIterator<Item = i32>) -> Vec<Row> {
     numbers
         .into_iter()
         .map(|number| row(number, &format!("data of {number}")))

@@ -6,7 +6,7 @@ use crate::harness::{Tree, load, tree};
 
 const TARGETS: &str = "web: { http: 'http://localhost:1' }\nrpc: { grpc: { protos: [protos/t.proto] }, address: 'localhost:1' }";
 
-fn problems(targets: &str, stages: &str, tree: &Tree) -> String {
+pub(crate) fn problems(targets: &str, stages: &str, tree: &Tree) -> String {
     let problems = match load(targets, stages, tree) {
         Ok((plan, _)) => panic!("accepted: {plan:#?}"),
         Err(problems) => problems,

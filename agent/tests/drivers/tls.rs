@@ -13,12 +13,13 @@ use tokio_rustls::TlsAcceptor;
 use crate::harness::{Bench, Tree, tree};
 use crate::servers::{listen, spawn};
 
-struct Pki {
+/// An authority, and what it vouches for.
+pub(crate) struct Pki {
     ca: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Pki {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))
@@ -36,7 +37,7 @@ impl Pki {
         )
     }
 
-    fn files(&self) -> Tree {
+    pub(crate) fn files(&self) -> Tree {
         let (cert, key) = self.issue();
         let mut tree = tree();
         tree.0.insert("ca.pem".into(), self.ca.pem().into_bytes());
@@ -46,8 +47,8 @@ impl Pki {
         tree
     }
 
-    /// An HTTP/1.1 server over TLS, that asks for a client's certificate if `strict`.
-    async fn server(&self, strict: bool) -> SocketAddr {
+    /// A server's end of TLS, which asks for a client's certificate if `strict`.
+    pub(crate) fn acceptor(&self, strict: bool) -> TlsAcceptor {
         drop(rustls::crypto::ring::default_provider().install_default());
         let (cert, key) = self.issue();
         let builder = rustls::ServerConfig::builder();
@@ -66,7 +67,12 @@ impl Pki {
         let config = builder
             .with_single_cert(vec![cert.der().clone()], key)
             .expect("a pair");
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    /// An HTTP/1.1 server over TLS, that asks for a client's certificate if `strict`.
+    async fn server(&self, strict: bool) -> SocketAddr {
+        let acceptor = self.acceptor(strict);
         let (listener, address) = listen().await;
         spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

@@ -6,6 +6,7 @@ use super::activity::Activity;
 use super::agree::{Agree, Key, Place, Sighting};
 use super::findings::{Findings, Novelty, Slowest};
 use super::ingest::{Admission, Ingest};
+use super::screenshots::Screenshots;
 use super::sliding::Sliding;
 use super::totals::{Selector, Totals};
 use super::windows::Windows;
@@ -92,6 +93,7 @@ pub struct Aggregator {
     sliding: Sliding,
     pub(super) agree: Agree,
     pub(super) findings: Findings,
+    screenshots: Screenshots,
     pub(super) slowest: Slowest,
     rows: u64,
     activity: Activity,
@@ -110,6 +112,7 @@ impl Aggregator {
             sliding: Sliding::default(),
             agree: Agree::default(),
             findings: Findings::default(),
+            screenshots: Screenshots::default(),
             slowest: Slowest::default(),
             rows: 0,
             activity: Activity::default(),
@@ -349,7 +352,13 @@ impl Aggregator {
         }
         let mut news = Vec::new();
         for finding in &batch.findings {
-            let finding = finding_of(finding, &id, &site);
+            let picture = finding.evidence.as_ref().map(|one| &one.screenshot);
+            let picture = picture.filter(|picture| !picture.is_empty());
+            let mut finding = finding_of(finding, &id, &site);
+            if let Some(picture) = picture.filter(|_| self.findings.keeps(&finding)) {
+                let stage = finding.evidence.stage.as_deref();
+                finding.evidence.screenshot = self.screenshots.keep(stage, picture);
+            }
             if self.findings.add(finding.clone()) == Novelty::First {
                 news.push(finding);
             }
@@ -600,6 +609,11 @@ impl Aggregator {
         self.findings.report()
     }
 
+    /// Takes the pictures that findings name, by the name of their file.
+    pub fn take_screenshots(&mut self) -> Vec<(String, Vec<u8>)> {
+        self.screenshots.take()
+    }
+
     /// How often this code was found.
     pub fn found(&self, code: &str) -> u64 {
         self.findings.count(code)
@@ -741,6 +755,7 @@ fn finding_of(finding: &v1::Finding, agent: &str, site: &str) -> Finding {
             stage: text(|one| &one.stage),
             at: evidence.map(|one| signed_seconds(one.at_ns)),
             detail: text(|one| &one.detail),
+            screenshot: None,
         },
         more_evidence: Vec::new(),
     }

@@ -11,6 +11,16 @@ struct Key {
     stage: Option<String>,
 }
 
+impl Key {
+    fn of(finding: &Finding) -> Self {
+        Self {
+            code: finding.code.clone(),
+            scenario: finding.evidence.scenario.clone(),
+            stage: finding.evidence.stage.clone(),
+        }
+    }
+}
+
 /// All findings of one run.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
@@ -30,11 +40,7 @@ pub enum Novelty {
 impl Findings {
     /// Adds a finding; equal ones are those with the same code, scenario and stage.
     pub fn add(&mut self, finding: Finding) -> Novelty {
-        let key = Key {
-            code: finding.code.clone(),
-            scenario: finding.evidence.scenario.clone(),
-            stage: finding.evidence.stage.clone(),
-        };
+        let key = Key::of(&finding);
         if let Some(known) = self.by_key.get_mut(&key) {
             known.count = known.count.saturating_add(finding.count);
             known.severity = known.severity.max(finding.severity);
@@ -51,6 +57,14 @@ impl Findings {
         }
         self.by_key.insert(key, finding);
         Novelty::First
+    }
+
+    /// Whether the evidence of this finding would be kept.
+    pub fn keeps(&self, finding: &Finding) -> bool {
+        match self.by_key.get(&Key::of(finding)) {
+            Some(known) => known.more_evidence.len() + 1 < limits::MAX_EVIDENCE,
+            None => self.by_key.len() < limits::MAX_FINDINGS,
+        }
     }
 
     /// Adds a finding of the coordinator itself.

@@ -5,6 +5,7 @@ pub mod agree;
 mod findings;
 mod ingest;
 mod rollup;
+mod screenshots;
 mod sliding;
 mod totals;
 mod windows;

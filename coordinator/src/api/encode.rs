@@ -135,6 +135,7 @@ fn finding(finding: &Finding) -> v1::Finding {
             stage: text(&evidence.stage),
             at_ns,
             detail: text(&evidence.detail),
+            screenshot: Vec::new(),
         }),
     }
 }

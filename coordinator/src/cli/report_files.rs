@@ -39,13 +39,29 @@ pub(super) fn write(files: &Files, directory: &Path) -> Result<(), CliError> {
         move |source| CliError::Write { path, source }
     };
     std::fs::create_dir_all(directory).map_err(error(directory))?;
-    for name in render::FILES {
-        if let Some(content) = files.get(name) {
+    for (name, content) in files {
+        if render::FILES.contains(&name.as_str()) {
             let path = directory.join(name);
+            std::fs::write(&path, content).map_err(error(&path))?;
+        } else if let Some(picture) = picture(name) {
+            let folder = directory.join(SCREENSHOTS);
+            std::fs::create_dir_all(&folder).map_err(error(&folder))?;
+            let path = folder.join(picture);
             std::fs::write(&path, content).map_err(error(&path))?;
         }
     }
     Ok(())
+}
+
+/// The folder of a report's pictures.
+const SCREENSHOTS: &str = "screenshots";
+
+/// The name of a picture in its folder. It comes over the wire, and must not lead elsewhere.
+fn picture(name: &str) -> Option<&str> {
+    let picture = name.strip_prefix(SCREENSHOTS)?.strip_prefix('/')?;
+    let stem = picture.strip_suffix(".png")?;
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (!stem.is_empty() && stem.chars().all(is_safe)).then_some(picture)
 }
 
 /// The model of a report.
@@ -72,4 +88,35 @@ pub(super) fn print(
         Style::Plain
     };
     output.text(&terminal::render(report, directory, style))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_stay_in_their_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [
+            "report.json",
+            "screenshots/001-a_b.png",
+            "screenshots/../x.png",
+            "screenshots/.png",
+            "screenshots/a.sh",
+            "other/a.png",
+        ];
+        let files: Files = names
+            .iter()
+            .map(|name| ((*name).to_owned(), name.as_bytes().to_vec()))
+            .collect();
+        write(&files, folder.path()).unwrap();
+        let listed = |path: &Path| {
+            let entries = std::fs::read_dir(path).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(listed(folder.path()), ["report.json", "screenshots"]);
+        assert_eq!(listed(&folder.path().join("screenshots")), ["001-a_b.png"]);
+    }
 }

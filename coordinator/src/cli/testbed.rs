@@ -34,6 +34,7 @@ mod with_testbed {
             seed: Option<u64>,
         ) -> Result<Self, CliError> {
             let mut config = Config::quick()
+                .servers_of_environment()
                 .listen(([127, 0, 0, 1], 0).into())
                 .behaviors(behaviors);
             if let Some(seed) = seed {

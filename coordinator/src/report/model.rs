@@ -467,6 +467,9 @@ pub struct Evidence {
     /// Status, headers and the first 2 KiB of a body, secrets masked.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub detail: Option<String>,
+    /// The file beside the report that shows it: `screenshots/NAME.png`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub screenshot: Option<String>,
 }
 
 /// One of the slowest sessions.
@@ -508,6 +511,8 @@ pub struct Extras {
     pub windows: Windows,
     /// The plan's text, for whoever opens the report later.
     pub plan_text: String,
+    /// Pictures that findings name, by the name of their file.
+    pub screenshots: Vec<(String, Vec<u8>)>,
 }
 
 /// The shape of one trend over the whole run, warm-up included.

@@ -149,6 +149,7 @@ fn complete(
     render: Renderer,
 ) -> (Report, Vec<(String, Vec<u8>)>) {
     aggregator.finish();
+    let screenshots = aggregator.take_screenshots();
     let plan_text = facts.submission.plan.source.to_string();
     let (mut report, rollup) = result::report(&aggregator, facts);
     // What will be told once the report is stored.
@@ -167,6 +168,7 @@ fn complete(
         events: lines,
         windows: rollup.windows,
         plan_text,
+        screenshots,
     };
     let files = fit(&mut report, &extras, render, limits::MAX_REPORT_BYTES);
     (report, files)

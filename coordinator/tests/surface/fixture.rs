@@ -350,6 +350,7 @@ fn evidence(index: u64, at: f64) -> Evidence {
         stage: Some("stream".to_owned()),
         at: Some(at),
         detail: None,
+        screenshot: None,
     }
 }
 
@@ -631,5 +632,6 @@ pub(crate) fn extras() -> Extras {
             }],
         },
         plan_text: "testmesh: v1\nname: live-view\n".to_owned(),
+        screenshots: Vec::new(),
     }
 }

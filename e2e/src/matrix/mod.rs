@@ -1,7 +1,7 @@
 //! The matrix *behavior × plan*: which plan must catch which misbehavior of the testbed, and by what it must show.
 //!
 //! [`ROWS`] is the one table: a behavior has a row, a plan that a row does not name must pass. [`FORMS`] has each shipped
-//! plan in the short form that a test can afford.
+//! plan in the short form that a test can afford. Plans that need more than a testbed are in [`crate::real`].
 
 mod form;
 mod pair;
@@ -9,6 +9,6 @@ mod row;
 mod table;
 
 pub use form::{FORMS, Form};
-pub use pair::{check_healthy, check_pair};
+pub use pair::{check_healthy, check_pair, check_sign};
 pub use row::{Row, Sign};
 pub use table::ROWS;

@@ -40,27 +40,36 @@ pub async fn check_healthy(form: &Form) -> Result<()> {
 pub async fn check_pair(row: &Row, form: &Form) -> Result<()> {
     eprintln!("{} × {}", row.behavior, form.plan);
     let outcome = run(form, row.behavior).await?;
-    let Some(sign) = row.sign(form.plan) else {
-        Expected::passed().check(&outcome);
-        return Ok(());
+    check_sign(row.sign(form.plan), &outcome);
+    Ok(())
+}
+
+/// A run shows a sign and no other, or passes if there is none to show.
+///
+/// # Panics
+///
+/// If it does otherwise.
+pub fn check_sign(sign: Option<Sign>, outcome: &Outcome) {
+    let Some(sign) = sign else {
+        Expected::passed().check(outcome);
+        return;
     };
     let expected = Expected::failed().because(&sign.reason());
     match sign {
         Sign::Rows(counter) => expected
             .with(&format!("/integrity/{counter}"), 1.0, MANY)
-            .check(&outcome),
+            .check(outcome),
         // The threshold on failed sessions is broken too, and `ended_early` stands for it.
-        Sign::EndedEarly([]) => expected.check(&outcome),
+        Sign::EndedEarly([]) => expected.check(outcome),
         Sign::EndedEarly(missed) => {
-            expected.because("threshold_broken").check(&outcome);
-            check_broken(&[missed, &["count(sessions_failed)"]].concat(), &outcome);
+            expected.because("threshold_broken").check(outcome);
+            check_broken(&[missed, &["count(sessions_failed)"]].concat(), outcome);
         }
         Sign::Broken(thresholds) => {
-            expected.check(&outcome);
-            check_broken(thresholds, &outcome);
+            expected.check(outcome);
+            check_broken(thresholds, outcome);
         }
     }
-    Ok(())
 }
 
 /// Runs a short form. A run whose generator was saturated says itself that it is no evidence about the server: on a busy

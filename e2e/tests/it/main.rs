@@ -12,5 +12,6 @@ mod healthy;
 mod matrix;
 mod parts;
 mod plans;
+mod real;
 mod signals;
 mod traces;

@@ -10,7 +10,8 @@ use std::env;
 use anyhow::Result;
 use testmesh_e2e::Expected;
 use testmesh_e2e::matrix::{FORMS, Form, ROWS, Row, check_healthy, check_pair};
-use testmesh_testbed::TABLE;
+use testmesh_e2e::real::PAIRS;
+use testmesh_testbed::{Entry, Needs, TABLE};
 
 /// At most so many pairs in CI: some minutes on two cores.
 const PAIRS_IN_CI: usize = 80;
@@ -122,18 +123,33 @@ async fn is_caught(behavior: &str) -> Result<()> {
 
 #[test]
 fn every_behavior_of_the_testbed_has_a_row_and_a_test() {
-    let known: Vec<_> = TABLE.iter().map(|entry| entry.name).collect();
+    let named = |is_wanted: fn(&Entry) -> bool| {
+        let wanted = TABLE.iter().filter(|entry| is_wanted(entry));
+        wanted.map(|entry| entry.name).collect::<Vec<_>>()
+    };
+    let known = named(|entry| entry.needs == Needs::Nothing);
     let rows: Vec<_> = ROWS.iter().map(Row::name).collect();
     assert_eq!(
         rows, known,
         "e2e/src/matrix/table.rs, against the testbed's"
     );
     assert_eq!(BEHAVIORS, known, "the tests, against the testbed's table");
+    let others = named(|entry| entry.needs != Needs::Nothing);
+    let caught = |name: &&str| {
+        let mut pairs = PAIRS.iter().filter(|pair| pair.sign.is_some());
+        pairs.any(|pair| pair.name() == *name)
+    };
+    let missing: Vec<_> = others.into_iter().filter(|name| !caught(name)).collect();
+    assert_eq!(
+        missing, [""; 0],
+        "nothing in e2e/src/real/table.rs catches them"
+    );
 }
 
 #[test]
 fn a_row_gives_the_reason_that_the_testbed_promises() {
-    for entry in TABLE {
+    let alone = TABLE.iter().filter(|entry| entry.needs == Needs::Nothing);
+    for entry in alone {
         let row = row(entry.name);
         for (plans, sign) in row.caught {
             assert_eq!(sign.reason(), entry.reason, "{} by {plans:?}", entry.name);
@@ -160,10 +176,12 @@ fn every_plan_for_a_focus_server_has_a_short_form_and_a_test() -> Result<()> {
         let name = entry?.file_name().to_string_lossy().into_owned();
         shipped.extend(name.strip_suffix(".yaml").map(str::to_owned));
     }
-    let forms: BTreeSet<_> = FORMS.iter().map(|form| form.plan.to_owned()).collect();
-    let tested: BTreeSet<_> = PLANS.iter().map(|plan| (*plan).to_owned()).collect();
+    let of_real_parts = testmesh_e2e::real::FORMS.iter().map(|form| form.plan);
+    let forms = FORMS.iter().map(|form| form.plan).chain(of_real_parts);
+    let forms: BTreeSet<_> = forms.map(str::to_owned).collect();
     assert_eq!(forms, shipped);
-    assert_eq!(tested, shipped);
+    let tested: BTreeSet<_> = PLANS.iter().copied().collect();
+    assert_eq!(tested, FORMS.iter().map(|form| form.plan).collect());
     Ok(())
 }
 

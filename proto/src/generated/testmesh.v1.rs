@@ -88,6 +88,9 @@ pub struct Evidence {
     /// Status, headers and the first 2 KiB of a body, secrets masked.
     #[prost(string, tag = "6")]
     pub detail: ::prost::alloc::string::String,
+    /// A PNG of what a page showed, at most 512 KiB, of a page that no secret was put into. Agents send it; watchers get none.
+    #[prost(bytes = "vec", tag = "7")]
+    pub screenshot: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1278,7 +1281,7 @@ pub struct StopRunReply {
 pub struct GetReportRequest {
     #[prost(string, tag = "1")]
     pub run: ::prost::alloc::string::String,
-    /// report.json, junit.xml, report.html, events.jsonl, windows.bin; none: all.
+    /// report.json, junit.xml, report.html, events.jsonl, windows.bin, screenshots/NAME.png; none: all.
     #[prost(string, repeated, tag = "2")]
     pub files: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }

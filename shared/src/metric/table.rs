@@ -204,6 +204,7 @@ metrics! {
     StageStatus "stage_status" Counter Count ["stage" "status"] - "Answers by status.";
     StageRetries "stage_retries" Counter Count ["stage"] - "Tries after the first.";
     StagePolls "stage_polls" Counter Count ["stage"] - "Polls of stages with `until`.";
+    PageDisplay "page_display" Trend Seconds ["stage"] - "From the last click, key or navigation on a page to the moment after the frame that shows what the `wait` behind it waits for, by the page's own clock.";
     StreamFirstMessage "stream_first_message" Trend Seconds ["stage"] - "From opening a stream to its first message.";
     StreamGap "stream_gap" Trend Seconds ["stage"] - "Between two messages of a stream.";
     StreamStall "stream_stall" Trend Seconds ["stage"] - "Gaps longer than the stage's `stall`, one that is open at the end included.";

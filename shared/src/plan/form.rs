@@ -102,10 +102,17 @@ impl DriverForm {
     }
 }
 
-/// Drivers of later issues, known by name.
+/// Drivers that a build may lack, known by name all the same. One that the build has is never looked up here.
 pub static NOT_YET: [DriverForm; 4] = [
     DriverForm::not_yet("mongodb", "Reads and writes documents."),
     DriverForm::not_yet("amqp", "Publishes and consumes messages."),
     DriverForm::not_yet("kubernetes", "Reads and waits for resources."),
     DriverForm::not_yet("browser", "Drives a page that stays for the session."),
 ];
+
+/// The drivers that a build with these lacks.
+pub(super) fn lacking(forms: &[&'static DriverForm]) -> impl Iterator<Item = &'static DriverForm> {
+    NOT_YET
+        .iter()
+        .filter(|known| forms.iter().all(|form| form.name != known.name))
+}

@@ -3,7 +3,9 @@
 use std::num::NonZeroUsize;
 
 use super::item::Item;
-use super::model::{Allow, FieldPath, Integrity, SentAt, TimeUnit, Truth, TruthOf, Wrap};
+use super::model::{
+    Allow, Documents, FieldPath, Integrity, Proof, SentAt, TimeUnit, Truth, TruthOf, Wrap,
+};
 use super::problem::ProblemCode;
 use super::table::MOST_ELEMENT_BYTES;
 use crate::integrity::Split;
@@ -46,7 +48,7 @@ fn check(item: Item<'_>, integrity: &Integrity) -> Option<()> {
     let by_rows = match integrity.truth {
         None => false,
         Some(Truth::Agree { of, .. }) => of == TruthOf::Rows,
-        Some(Truth::Rows { .. }) => true,
+        Some(Truth::Rows { .. } | Truth::Mongodb(_)) => true,
         Some(Truth::Digest { .. }) => false,
     };
     if integrity.sequence.is_none() {
@@ -181,9 +183,12 @@ fn truth(item: Item<'_>) -> Option<Truth> {
             complete: complete?,
         });
     }
+    if let Some(documents) = item.key("mongodb") {
+        return documents_of(documents, complete).map(|read| Truth::Mongodb(Box::new(read)));
+    }
     if let Some(complete) = item.key("complete") {
-        let message = "only a list of rows can be complete";
-        let hint = "remove `complete`, or compare with `rows`";
+        let message = "only a list of rows, or documents, can be complete";
+        let hint = "remove `complete`, or compare with `rows` or `mongodb`";
         complete.problem(ProblemCode::Conflict, message, hint);
     }
     if let Some(digest) = item.key("digest") {
@@ -202,4 +207,31 @@ fn truth(item: Item<'_>) -> Option<Truth> {
         TruthOf::Rows
     };
     Some(Truth::Agree { group: group?, of })
+}
+
+fn documents_of(item: Item<'_>, complete: Option<bool>) -> Option<Documents> {
+    let target = item
+        .key("target")
+        .and_then(|target| target.target("mongodb"));
+    let collection = item.key("collection").and_then(Item::template);
+    let filter = flat(item.key("filter").map(Item::json));
+    let sort = flat(item.key("sort").map(Item::json));
+    let key = item.key("key").and_then(Item::field_path);
+    let payload = flat(item.key("payload").map(Item::field_path));
+    let digest = flat(item.key("digest").map(Item::field_path));
+    let proof = match (payload?, digest?) {
+        (Some(payload), None) => Proof::Payload(payload),
+        (None, Some(digest)) => Proof::Digest(digest),
+        // Neither or both: the table of keys has told it.
+        _ => return None,
+    };
+    Some(Documents {
+        target: target?,
+        collection: collection?,
+        filter: filter?,
+        sort: sort?,
+        key: key?,
+        proof,
+        complete: complete?,
+    })
 }

@@ -44,10 +44,10 @@ pub use faults::recovery_phase;
 pub use form::{DriverForm, DriverStage};
 pub use item::{EntryItem, Item};
 pub use model::{
-    Action, Agg, Begin, Cut, Fault, FaultAction, FaultBegin, FieldPath, Integrity, Matcher,
-    OnAgentLoss, OnFailure, Op, Operand, Phase, Plan, PlanFile, Pool, Proxy, ProxyEffect, Reading,
-    Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target, Threshold, TimeUnit, Times,
-    TraceRules, Truth, TruthOf, Until, Validity,
+    Action, Agg, Begin, Cut, Documents, Fault, FaultAction, FaultBegin, FieldPath, Integrity,
+    Matcher, OnAgentLoss, OnFailure, Op, Operand, Phase, Plan, PlanFile, Pool, Proof, Proxy,
+    ProxyEffect, Reading, Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target, Threshold,
+    TimeUnit, Times, TraceRules, Truth, TruthOf, Until, Validity,
 };
 pub use narrow::{Narrowing, NoScenario};
 pub use nearest::nearest;

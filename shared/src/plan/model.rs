@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error_kind::ErrorKind;
-use super::expr::{Expr, Template};
+use super::expr::{Expr, JsonTemplate, Template};
 use super::form::DriverStage;
 use super::problem::Position;
 use crate::digest::Digest;
@@ -445,11 +445,42 @@ pub enum Truth {
         /// Rows of the list that never come are missing, if the stream ends by itself.
         complete: bool,
     },
+    /// Documents of a collection, in the order of their keys.
+    Mongodb(Box<Documents>),
     /// The XXH3-128 of the payload of a stream that ended by itself.
     Digest {
         /// 32 lowercase hex digits.
         digest: Template,
     },
+}
+
+/// The documents that the rows of a stream are compared with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Documents {
+    /// The database.
+    pub target: Arc<Target>,
+    /// The collection's name.
+    pub collection: Template,
+    /// Which documents; all unless written.
+    pub filter: Option<JsonTemplate>,
+    /// Their order; ascending by the key unless written.
+    pub sort: Option<JsonTemplate>,
+    /// The field that rows are matched by.
+    pub key: FieldPath,
+    /// The field that says what a row's bytes must be.
+    pub proof: Proof,
+    /// Documents before the first row and behind the last one are missing, if the stream ends by itself.
+    pub complete: bool,
+}
+
+/// How a document says what the bytes of its row must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// This field has the bytes themselves.
+    Payload(FieldPath),
+    /// This field has their XXH3-64 in lowercase hex.
+    Digest(FieldPath),
 }
 
 /// What sessions of a group agree on.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::form::{DriverForm, NOT_YET};
+use super::form::{DriverForm, lacking};
 use super::keys::{Form, Group, Key, Keys, Need, State};
 use super::problem::ProblemCode;
 use super::table::{PLAN, STAGE};
@@ -27,7 +27,7 @@ Everything else takes only `${vars…}`, resolved when the plan is loaded.
 | `session.id`, `.index`, `.virtual_user`, `.NAME` | the session, and what it saved; a parallel branch's saves are there after it ended, those of a stage of `during` also for the expressions of its stream | stages of scenarios |
 | `agent.id`, `agent.site` | the agent | stages |
 | the name in `as` | the number from 0, or the item | inside of `repeat` |
-| `elapsed`, and what the driver gives: `status`, `headers`, `body`, `text`, `stream` | results of the stage | its own `expect`, `until` and `save` |
+| `elapsed`, and what the driver gives: `status`, `headers`, `body`, `text`, `stream`, `page` | results of the stage | its own `expect`, `until` and `save` |
 | `message`, and `stream` so far | a message that has come | `watch` and `stop: { when }` of its stream |
 
 Beside CEL's own functions there are:
@@ -74,8 +74,24 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("examples/feed.yaml"),
     ),
     (
+        "Messages: a queue of the session's own hears what is sent, a message that nobody hears fails its stage, and nothing is left behind.",
+        include_str!("examples/amqp.yaml"),
+    ),
+    (
+        "Objects of a cluster: waits that hear of changes, restarts, events, logs, and what must be gone.",
+        include_str!("examples/kubernetes.yaml"),
+    ),
+    (
+        "Documents: they are written, counted, changed and removed; dates are milliseconds since the Unix epoch, and object ids are text.",
+        include_str!("examples/mongodb.yaml"),
+    ),
+    (
         "Thresholds: shares, rates, a phase against another, and one that ends the run.",
         include_str!("examples/thresholds.yaml"),
+    ),
+    (
+        "A page of a real browser for each session: what a user does, and how long it takes until it shows.",
+        include_str!("examples/browser.yaml"),
     ),
 ];
 
@@ -112,7 +128,7 @@ pub fn reference(forms: &[&'static DriverForm]) -> String {
         }
     }
     out.push_str("\n## Drivers\n");
-    for form in forms.iter().copied().chain(&NOT_YET) {
+    for form in forms.iter().copied().chain(lacking(forms)) {
         let state = if form.state == State::NotYet {
             " (*not yet*)"
         } else {

@@ -302,7 +302,11 @@ static TRUTH: Keys = Keys {
             Form::Expr,
             "A list of `{key, digest}` that an earlier stage saved.",
         ),
-        Key::new("mongodb", Form::Value, "Documents of a collection.").not_yet(),
+        Key::new(
+            "mongodb",
+            Form::Object(&DOCUMENTS),
+            "Documents of a collection, one for each row. Those between the first and the last row that a stream brought, by key, and that it did not bring, are missing.",
+        ),
         Key::new(
             "digest",
             Form::Template,
@@ -311,9 +315,45 @@ static TRUTH: Keys = Keys {
         Key::new(
             "complete",
             Form::Bool,
-            "With `rows`: if the stream ends by itself, rows of the list that never came are missing, at both ends too.",
+            "With `rows` or `mongodb`: if the stream ends by itself, listed rows that never came are missing at both ends too.",
         )
         .default("false"),
+    ],
+};
+
+static DOCUMENTS: Keys = Keys {
+    name: "mongodb truth",
+    doc: "Documents that rows are compared with by key. They are read once by each agent for each distinct query of a run, beside the streams, and only their keys and digests are kept: what is written to the collection later is not seen. Keys are numbers (dates count in milliseconds since the Unix epoch), texts, object ids or binary values (in hex), each in one document, and must come in ascending order; documents that do not, or cannot be read, leave the rows from there on unverified, with the finding `truth_unreadable`.",
+    groups: &[Group::ExactlyOne(&["payload", "digest"])],
+    keys: &[
+        Key::new("target", Form::Target("mongodb"), "Which database.").required(),
+        Key::new("collection", Form::Template, "The collection.").required(),
+        Key::new(
+            "filter",
+            Form::Json,
+            "Which documents, as extended JSON; all without it.",
+        ),
+        Key::new(
+            "sort",
+            Form::Json,
+            "An order in which their keys ascend; without it, by the key itself.",
+        ),
+        Key::new(
+            "key",
+            Form::FieldPath,
+            "The field that holds what `key` of `integrity` holds.",
+        )
+        .required(),
+        Key::new(
+            "payload",
+            Form::FieldPath,
+            "A binary or text field with the bytes that `payload` of `integrity` covers.",
+        ),
+        Key::new(
+            "digest",
+            Form::FieldPath,
+            "A text field with the XXH3-64 of those bytes, in 16 lowercase hex digits.",
+        ),
     ],
 };
 

@@ -9,4 +9,4 @@ mod table;
 pub(crate) use draw::{CallFaults, Hits, strikes_request};
 pub(crate) use parse::parse_duration;
 pub use parse::{Behavior, BehaviorError, Strength};
-pub use table::{Entry, Kind, TABLE, Takes};
+pub use table::{Entry, Kind, Needs, TABLE, Takes};

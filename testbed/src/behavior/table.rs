@@ -73,6 +73,24 @@ pub enum Kind {
     StaleRecording,
     /// A task that is complete answers 200 for ever, never 208.
     StuckTask,
+    /// No document of a job is written to MongoDB.
+    NotPersisted,
+    /// The index on `start_time` is missing in MongoDB.
+    MissingIndex,
+    /// Every lookup of recordings in MongoDB takes this much longer.
+    SlowMongodb,
+    /// A recording in MongoDB lacks a required field.
+    NullFields,
+    /// MongoDB lists so many unrecognized recordings that 62 % are recognized.
+    LowRecognition,
+    /// While MongoDB is away the REST API restarts again and again.
+    CrashWithoutMongodb,
+    /// A job's queue stays in RabbitMQ after its clean-up.
+    LeakQueue,
+    /// A region of interest is acknowledged and not shown.
+    IgnoreRoi,
+    /// A region of interest that changes by more than half is shown.
+    UnsafeRoi,
 }
 
 /// What a behavior's value may be.
@@ -82,6 +100,17 @@ pub enum Takes {
     Rate,
     /// A rate, or a duration with this default.
     RateOrDuration(Duration),
+}
+
+/// Which other server a behavior is about. Without it, the behavior is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// None.
+    Nothing,
+    /// `--mongodb`.
+    MongoDb,
+    /// `--amqp`.
+    RabbitMq,
 }
 
 /// One behavior of the table.
@@ -99,6 +128,8 @@ pub struct Entry {
     pub reason: &'static str,
     /// What its value may be.
     pub takes: Takes,
+    /// Without which server it would do nothing.
+    pub needs: Needs,
 }
 
 /// Every behavior, in the order of the documentation.
@@ -110,6 +141,7 @@ pub const TABLE: &[Entry] = &[
         doc: "one bit of a row's payload is inverted",
         reason: "rows_mismatched",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::DropRow,
@@ -118,6 +150,7 @@ pub const TABLE: &[Entry] = &[
         doc: "a row is left out, its number is never sent",
         reason: "rows_missing",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::RepeatRow,
@@ -126,6 +159,7 @@ pub const TABLE: &[Entry] = &[
         doc: "a row is sent twice in a row",
         reason: "rows_repeated",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::SwapRows,
@@ -134,6 +168,7 @@ pub const TABLE: &[Entry] = &[
         doc: "two neighbouring messages change places, each keeps its own number and payload",
         reason: "rows_reordered",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::TruncateRow,
@@ -142,6 +177,7 @@ pub const TABLE: &[Entry] = &[
         doc: "the last quarter of a row's payload is missing, its shape fields still announce it",
         reason: "rows_mismatched",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::WrongStream,
@@ -150,6 +186,7 @@ pub const TABLE: &[Entry] = &[
         doc: "from a row on, the payload is another stream's, of the same length, under this stream's numbering",
         reason: "rows_mismatched",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::Stall,
@@ -158,6 +195,7 @@ pub const TABLE: &[Entry] = &[
         doc: "the stream pauses once before a row, then sends what is late",
         reason: "threshold_broken",
         takes: Takes::RateOrDuration(Duration::from_secs(3)),
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::EarlyEnd,
@@ -166,6 +204,7 @@ pub const TABLE: &[Entry] = &[
         doc: "the stream ends by itself before a row, with status OK",
         reason: "ended_early",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::SlowStage,
@@ -174,6 +213,7 @@ pub const TABLE: &[Entry] = &[
         doc: "POST /configure answers late",
         reason: "threshold_broken",
         takes: Takes::RateOrDuration(Duration::from_millis(1_500)),
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::Overload,
@@ -182,6 +222,7 @@ pub const TABLE: &[Entry] = &[
         doc: "while five jobs are there, POST /configure answers 500, 502 and 504 in turn",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::Degrade,
@@ -190,6 +231,7 @@ pub const TABLE: &[Entry] = &[
         doc: "POST /configure takes this much longer for each job that was asked before",
         reason: "threshold_broken",
         takes: Takes::RateOrDuration(Duration::from_millis(20)),
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::Alternate500,
@@ -198,6 +240,7 @@ pub const TABLE: &[Entry] = &[
         doc: "every second POST /configure answers 500",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::NeverReady,
@@ -206,6 +249,7 @@ pub const TABLE: &[Entry] = &[
         doc: "configure answers 200 and the job's port refuses connections for ever",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::PortTaken,
@@ -214,6 +258,7 @@ pub const TABLE: &[Entry] = &[
         doc: "POST /configure answers 500 \"NodePort already allocated\", always with the same port",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::LeakJob,
@@ -222,6 +267,7 @@ pub const TABLE: &[Entry] = &[
         doc: "a job is there for ever, though nobody streams from it",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::Linger,
@@ -230,6 +276,7 @@ pub const TABLE: &[Entry] = &[
         doc: "a job is cleaned up this much later",
         reason: "threshold_broken",
         takes: Takes::RateOrDuration(Duration::from_secs(6)),
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::WaitingForFiber,
@@ -238,6 +285,7 @@ pub const TABLE: &[Entry] = &[
         doc: "live configures answer 503, /live_metadata says `waiting for fiber`",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::SlowRefusal,
@@ -246,6 +294,7 @@ pub const TABLE: &[Entry] = &[
         doc: "what is refused is refused late",
         reason: "threshold_broken",
         takes: Takes::RateOrDuration(Duration::from_millis(1_500)),
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::SlowRecordings,
@@ -254,6 +303,7 @@ pub const TABLE: &[Entry] = &[
         doc: "POST /recordings_in_time_range answers late",
         reason: "threshold_broken",
         takes: Takes::RateOrDuration(Duration::from_millis(1_500)),
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::HistoricNotFound,
@@ -262,6 +312,7 @@ pub const TABLE: &[Entry] = &[
         doc: "every historic configure answers 404, while /recordings_in_time_range lists recordings",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::MetadataNotFound,
@@ -270,6 +321,7 @@ pub const TABLE: &[Entry] = &[
         doc: "/metadata/{job_id} answers 404 for this long after configure",
         reason: "threshold_broken",
         takes: Takes::RateOrDuration(Duration::from_secs(2)),
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::WrongAmounts,
@@ -278,6 +330,7 @@ pub const TABLE: &[Entry] = &[
         doc: "frequencies_amount and channel_amount are one too great",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::WrongTypes,
@@ -286,6 +339,7 @@ pub const TABLE: &[Entry] = &[
         doc: "stream_port is a text, frequencies_list is `{}`",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::ManyAsSingle,
@@ -294,6 +348,7 @@ pub const TABLE: &[Entry] = &[
         doc: "view_type 1 with channels 1 to 50 answers 200 with one stream and all channels in the mapping",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::Null500,
@@ -302,6 +357,7 @@ pub const TABLE: &[Entry] = &[
         doc: "frequencyRange: null, and a body without a required field, answer 500 instead of 200 and 422",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::BareWaterfall500,
@@ -310,6 +366,7 @@ pub const TABLE: &[Entry] = &[
         doc: "a waterfall without displayTimeAxisDuration and frequencyRange answers 500",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::AcceptAll,
@@ -318,6 +375,7 @@ pub const TABLE: &[Entry] = &[
         doc: "what is well-formed answers 200, adjusted to what can be served",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::SlowRows,
@@ -326,6 +384,7 @@ pub const TABLE: &[Entry] = &[
         doc: "rows come at half their rate, each later than the one before",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::Disconnect,
@@ -334,6 +393,7 @@ pub const TABLE: &[Entry] = &[
         doc: "the connection is closed before a row, without a status",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::SlowReady,
@@ -342,6 +402,7 @@ pub const TABLE: &[Entry] = &[
         doc: "the job's port refuses connections for so much longer",
         reason: "threshold_broken",
         takes: Takes::RateOrDuration(Duration::from_secs(4)),
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::UnavailableEnd,
@@ -350,6 +411,7 @@ pub const TABLE: &[Entry] = &[
         doc: "after the last row nothing for this long, then UNAVAILABLE \"Cancelling all calls\"",
         reason: "threshold_broken",
         takes: Takes::RateOrDuration(Duration::from_secs(30)),
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::NegativeMinimum,
@@ -358,6 +420,7 @@ pub const TABLE: &[Entry] = &[
         doc: "global_minimum is -1 in every row",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::StaleRecording,
@@ -366,6 +429,7 @@ pub const TABLE: &[Entry] = &[
         doc: "/recordings_in_time_range lists one that began 117 hours ago and has no end",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
     },
     Entry {
         kind: Kind::StuckTask,
@@ -374,6 +438,88 @@ pub const TABLE: &[Entry] = &[
         doc: "/waterfall of the task flow answers 200 for ever after the last row, never 208",
         reason: "threshold_broken",
         takes: Takes::Rate,
+        needs: Needs::Nothing,
+    },
+    Entry {
+        kind: Kind::NotPersisted,
+        name: "not-persisted",
+        finding: "jobs whose configuration is not stored (F-28)",
+        doc: "no document of a job is written to MongoDB",
+        reason: "threshold_broken",
+        takes: Takes::Rate,
+        needs: Needs::MongoDb,
+    },
+    Entry {
+        kind: Kind::MissingIndex,
+        name: "missing-index",
+        finding: "missing indexes, scans of 10 to 60 s (F-11)",
+        doc: "in MongoDB, the recordings have no index on start_time",
+        reason: "threshold_broken",
+        takes: Takes::Rate,
+        needs: Needs::MongoDb,
+    },
+    Entry {
+        kind: Kind::SlowMongodb,
+        name: "slow-mongodb",
+        finding: "lookups that take seconds (F-10, F-11)",
+        doc: "what looks recordings up in MongoDB answers late; 503 where that takes longer than a request waits",
+        reason: "threshold_broken",
+        takes: Takes::RateOrDuration(Duration::from_millis(1_500)),
+        needs: Needs::MongoDb,
+    },
+    Entry {
+        kind: Kind::NullFields,
+        name: "null-fields",
+        finding: "recordings without a required field (data rule)",
+        doc: "in MongoDB, a recording's deleted is null",
+        reason: "threshold_broken",
+        takes: Takes::Rate,
+        needs: Needs::MongoDb,
+    },
+    Entry {
+        kind: Kind::LowRecognition,
+        name: "low-recognition",
+        finding: "61 to 63 % of recordings are recognized, not 80 % (F-29)",
+        doc: "in MongoDB, so many recordings are unrecognized that 62 % are recognized",
+        reason: "threshold_broken",
+        takes: Takes::Rate,
+        needs: Needs::MongoDb,
+    },
+    Entry {
+        kind: Kind::CrashWithoutMongodb,
+        name: "crash-without-mongodb",
+        finding: "the server restarts when MongoDB is not found (F-30)",
+        doc: "while MongoDB is away, the REST API closes its connections and its port for 1.5 s again and again",
+        reason: "threshold_broken",
+        takes: Takes::Rate,
+        needs: Needs::MongoDb,
+    },
+    Entry {
+        kind: Kind::LeakQueue,
+        name: "leak-queue",
+        finding: "clean-up that leaves queues behind (F-07)",
+        doc: "a job's queue stays in RabbitMQ after its clean-up",
+        reason: "threshold_broken",
+        takes: Takes::Rate,
+        needs: Needs::RabbitMq,
+    },
+    Entry {
+        kind: Kind::IgnoreRoi,
+        name: "ignore-roi",
+        finding: "a region of interest whose effect nobody checked (ROI rules)",
+        doc: "a region of interest is acknowledged, and the stream shows what it showed",
+        reason: "threshold_broken",
+        takes: Takes::Rate,
+        needs: Needs::RabbitMq,
+    },
+    Entry {
+        kind: Kind::UnsafeRoi,
+        name: "unsafe-roi",
+        finding: "a change of the region by more than half is followed (ROI rules)",
+        doc: "a region of interest is followed however much it changes",
+        reason: "threshold_broken",
+        takes: Takes::Rate,
+        needs: Needs::RabbitMq,
     },
 ];
 

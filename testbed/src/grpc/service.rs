@@ -96,7 +96,7 @@ impl ServerStreamingService<StreamDataRequest> for StreamData {
 impl StreamData {
     fn open(&self, stream: i32) -> Result<RowStream, Status> {
         self.span.record("stream", stream);
-        let streams = self.job.view.streams.len();
+        let streams = self.job.display.shown().view.streams.len();
         let index = usize::try_from(stream)
             .ok()
             .filter(|index| *index < streams)

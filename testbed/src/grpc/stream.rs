@@ -19,6 +19,7 @@ use tracing::Span;
 use super::codec::OutRow;
 use crate::behavior::{CallFaults, Hits, Kind};
 use crate::generated::pandadatastream::DataStream;
+use crate::grid::Grid;
 use crate::history::History;
 use crate::jobs::{CallGuard, Job};
 use crate::profile::HistoricEnd;
@@ -80,6 +81,7 @@ pub(crate) struct Call {
 /// When rows are due.
 enum Pace {
     Live {
+        grid: Grid,
         next: u64,
         delay_ns: u64,
     },
@@ -115,7 +117,9 @@ impl Call {
         connection: CancellationToken,
         span: Span,
     ) -> Self {
-        let pace = match History::new(&job.view.request) {
+        let shown = job.display.shown();
+        let request = &shown.view.request;
+        let pace = match History::new(request) {
             Some(history) => Pace::Historic {
                 history,
                 next: 0,
@@ -123,10 +127,11 @@ impl Call {
                 started: Instant::now(),
             },
             None => {
-                let grid = job.view.request.grid;
+                let grid = request.grid;
                 let stagger = u64::from(server.config.stagger);
                 let delay_ns = grid.step_ns() / stagger * (u64::from(job.slot) % stagger);
                 Pace::Live {
+                    grid,
                     next: grid.line_after(server.clock.now_ns()),
                     delay_ns,
                 }
@@ -213,9 +218,12 @@ impl Call {
     }
 
     fn row(&self, line: Line, ordinal: u64, hits: Hits) -> OutRow {
-        let stream = &self.job.view.streams[self.stream];
+        // Commands may have changed it since the last row; it always has as many streams.
+        let shown = self.job.display.shown();
+        let stream = &shown.view.streams[self.stream];
         let row = self.server.rows.row(&stream.field, line.time_ns);
-        let (mut least, greatest) = self.job.extrema.take_in(&row);
+        let extrema = self.job.extrema.take_in(&row);
+        let (mut least, greatest) = shown.axis.unwrap_or(extrema);
         if self.faults.whole(Kind::NegativeMinimum).is_some() {
             least = -1.0;
         }
@@ -268,8 +276,11 @@ impl Call {
     /// Waits until the next line is due.
     async fn next_line(&mut self) -> Next {
         let (line, due) = match &mut self.pace {
-            Pace::Live { next, delay_ns } => {
-                let grid = self.job.view.request.grid;
+            Pace::Live {
+                grid,
+                next,
+                delay_ns,
+            } => {
                 let time_ns = grid.time_ns(*next);
                 let index = next.saturating_sub(self.job.first_line);
                 let line = Line {
@@ -286,7 +297,7 @@ impl Call {
                 index,
                 started,
             } => {
-                let Some(at) = history.next_recorded(*next, self.job.created) else {
+                let Some(at) = history.next_recorded(*next, &self.job.recorded) else {
                     return Next::EndOfData;
                 };
                 let burst = u64::from(self.server.config.historic_burst);

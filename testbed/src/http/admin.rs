@@ -1,5 +1,6 @@
 //! `/_testbed`: what a test may ask of the stand-in. A real server has none of it.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::body::Body;
@@ -10,29 +11,52 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::archive;
 use super::configure;
 use super::refusal::Refusal;
+use crate::archive::Recorded;
 use crate::behavior::{Behavior, TABLE};
-use crate::recordings::{self, FIXED_END, FIXED_START};
+use crate::broker::Broker;
+use crate::jobs::Job;
+use crate::recordings::{FIXED_END, FIXED_START};
 use crate::rows::manifest;
 use crate::server::Server;
+use crate::store::Store;
 use crate::view::{Source, View};
 
 /// `GET /_testbed`: what is going on.
 pub(crate) async fn status(State(server): State<Arc<Server>>) -> Json<Value> {
     let jobs = server.jobs.list();
     let streams: usize = jobs.iter().map(|job| job.calls.count()).sum();
-    let jobs: Vec<_> = jobs
-        .iter()
-        .map(|job| json!({ "job_id": job.id, "port": job.port, "streams_open": job.calls.count() }))
-        .collect();
+    let jobs: Vec<_> = jobs.iter().map(|job| describe(job)).collect();
+    let recorded = match server.archive.store() {
+        None => json!({ "from": FIXED_START, "to": FIXED_END }),
+        Some(_) => Value::Null,
+    };
     Json(json!({
         "job_ports": server.jobs.base(),
         "streams_open": streams,
         "jobs": jobs,
-        "recorded": { "from": FIXED_START, "to": FIXED_END },
+        "recorded": recorded,
+        "mongodb": server.archive.store().map(Store::describe),
+        "rabbitmq": server.broker.as_ref().map(Broker::describe),
+        "restarts": server.restarts.load(Ordering::Relaxed),
         "behaviors": names(&server.behaviors()),
     }))
+}
+
+fn describe(job: &Job) -> Value {
+    let shown = job.display.shown();
+    let (start, end) = shown.view.request.channels;
+    json!({
+        "job_id": job.id,
+        "port": job.port,
+        "streams_open": job.calls.count(),
+        "channels": { "min": start, "max": end },
+        "colormap": shown.colormap.name(),
+        "axis": shown.axis.map(|(min, max)| json!({ "min": min, "max": max })),
+        "commands": job.journal.describe(),
+    })
 }
 
 /// `GET /_testbed/behaviors`: which are on, and which there are.
@@ -68,6 +92,10 @@ pub(crate) async fn set_behaviors(
         .collect::<Result<Vec<Behavior>, _>>();
     let list = list.and_then(|list| Behavior::check_list(&list).map(|()| list));
     let list = list.map_err(|error| Refusal::Meaning(error.to_string()))?;
+    server
+        .config
+        .check_behaviors(&list)
+        .map_err(|error| Refusal::Meaning(error.to_string()))?;
     let answer = json!({ "behaviors": names(&list) });
     server.set_behaviors(list);
     Ok(Json(answer))
@@ -91,11 +119,9 @@ pub(crate) async fn rows_of_job(
         .jobs
         .find(&job_id)
         .ok_or(Refusal::NotFound("Invalid job_id"))?;
-    let view = View::new(
-        job.view.request.clone(),
-        super::rules::fibre(&server.config, job.view.request.source),
-    );
-    answer(&server, view, query.stream.unwrap_or(0), job.created).await
+    let view = Arc::clone(&job.display.shown().view);
+    let recorded = job.recorded.clone();
+    answer(&server, view, query.stream.unwrap_or(0), recorded).await
 }
 
 /// `POST /_testbed/rows?stream=…` with a configure body: the manifest that its job would have.
@@ -106,20 +132,22 @@ pub(crate) async fn rows_of_request(
 ) -> Result<Response, Refusal> {
     let now = server.clock.now_s();
     let view = configure::view(&body, &server.config, now, &[])?;
-    answer(&server, view, query.stream.unwrap_or(0), now).await
+    let recorded = archive::recorded(&server, view.request.source).await?;
+    answer(&server, Arc::new(view), query.stream.unwrap_or(0), recorded).await
 }
 
 async fn answer(
     server: &Arc<Server>,
-    view: View,
+    view: Arc<View>,
     stream: u32,
-    now: u64,
+    recorded: Recorded,
 ) -> Result<Response, Refusal> {
-    let seen_at = match view.request.source {
-        Source::Historic { start, end } if recordings::is_fixed(start, end) => 0,
-        Source::Historic { .. } | Source::Live => now,
+    let identity = match view.request.source {
+        Source::Historic { start, end } => recorded.identity(start, end),
+        // Refused below.
+        Source::Live => 0,
     };
-    let key = (format!("{:?}", view.request), stream, seen_at);
+    let key = (format!("{:?}", view.request), stream, identity);
     let kept = server
         .manifests
         .lock()
@@ -131,7 +159,7 @@ async fn answer(
             // Hashing every row of a range takes long enough to hold up live streams of the same thread.
             let computed = server
                 .tasks
-                .spawn_blocking("manifest", move || manifest(&view, stream, now));
+                .spawn_blocking("manifest", move || manifest(&view, stream, &recorded));
             let list = computed
                 .await
                 .map_err(|error| {

@@ -5,19 +5,26 @@ use std::time::Duration;
 
 use super::body::Body;
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Span;
 
+use super::archive;
 use super::pages::recording_metadata;
 use super::refusal::Refusal;
 use super::rules;
 use super::schema;
+use crate::archive::Recorded;
 use crate::behavior::Kind as Behave;
-use crate::jobs::{self, Admission, AdmitError, Calls, Extrema, Job};
+use crate::broker::Journal;
+use crate::jobs::{self, Admission, AdmitError, Beginning, Calls, Display, Extrema, Job};
 use crate::profile::{Config, Validation};
 use crate::server::Server;
+use crate::store::TaskId;
 use crate::view::{Request, Source, View};
 
 pub(crate) async fn configure(
@@ -32,9 +39,10 @@ pub(crate) async fn configure(
     answer
 }
 
-async fn accept(server: &Arc<Server>, body: &[u8]) -> Result<Json<Value>, Refusal> {
-    let view = match view(body, &server.config, server.clock.now_s(), &slips(server)) {
-        Ok(view) => view,
+async fn accept(server: &Arc<Server>, body: &Bytes) -> Result<Json<Value>, Refusal> {
+    let view = view(body, &server.config, server.clock.now_s(), &slips(server))?;
+    let recorded = match archive::recorded(server, view.request.source).await {
+        Ok(recorded) => recorded,
         Err(refusal) => {
             if matches!(refusal, Refusal::NotFound(_)) {
                 tokio::time::sleep(server.config.no_recording_delay).await;
@@ -48,13 +56,25 @@ async fn accept(server: &Arc<Server>, body: &[u8]) -> Result<Json<Value>, Refusa
         .jobs
         .admit()
         .map_err(|error| refuse(&error, server.config.validation))?;
-    let (job, socket) = job(server, view, admission);
+    let (job, socket) = job(server, view, recorded, admission);
     let description = job.description.clone();
-    server.jobs.insert(&job);
+    let (told, accepted) = oneshot::channel();
+    let beginning = Beginning {
+        job,
+        socket,
+        request: body.clone(),
+        span: Span::current(),
+        told,
+    };
+    // From here on the job is a task of its own: if the client leaves, its slot is freed all the same.
     server
         .tasks
-        .spawn("job", jobs::run(Arc::clone(server), job, socket));
-    Ok(Json(description))
+        .spawn("job", jobs::run(Arc::clone(server), beginning));
+    match accepted.await {
+        Ok(Ok(())) => Ok(Json(description)),
+        Ok(Err(refusal)) => Err(Refusal::Unavailable(refusal)),
+        Err(_) => Err(Refusal::Unavailable("the server is ending".to_owned())),
+    }
 }
 
 /// The behaviors that change what is validated, as far as they strike this request.
@@ -131,6 +151,11 @@ pub(crate) fn view(
     Ok(View::new(request, fibre))
 }
 
+/// What a body would show, or why it is refused.
+pub(crate) fn view_of(body: &Value, config: &Config, now: u64) -> Result<View, String> {
+    view(body.to_string().as_bytes(), config, now, &[]).map_err(|refusal| refusal.to_string())
+}
+
 fn parse(body: &[u8], validation: Validation) -> Result<Value, Refusal> {
     serde_json::from_slice(body).map_err(|error| match validation {
         Validation::Strict => Refusal::Meaning(format!("the body is not JSON: {error}")),
@@ -149,6 +174,7 @@ fn refuse(error: &AdmitError, validation: Validation) -> Refusal {
 fn job(
     server: &Arc<Server>,
     view: View,
+    recorded: Recorded,
     admission: Admission,
 ) -> (Arc<Job>, tokio::net::TcpSocket) {
     let Admission {
@@ -162,7 +188,13 @@ fn job(
     distort(&mut description, server);
     let job = Job {
         description,
-        created: now_ns / 1_000_000_000,
+        recorded,
+        task: server
+            .archive
+            .store()
+            .filter(|_| server.struck(Behave::NotPersisted).is_none())
+            .map(|_| TaskId::new()),
+        journal: Journal::default(),
         known_from: Instant::now()
             + server
                 .struck(Behave::MetadataNotFound)
@@ -174,7 +206,7 @@ fn job(
         slot,
         id,
         port,
-        view,
+        display: Display::new(view),
     };
     (Arc::new(job), socket)
 }

@@ -6,8 +6,7 @@ use bytes::Bytes;
 
 use crate::limits::MANIFESTS_KEPT;
 
-/// Identifies a manifest: the request it answers, its stream, and when its recordings were looked up (0 if it does not
-/// matter).
+/// Identifies a manifest: the request it answers, its stream, and the identity of its recordings.
 pub(crate) type Key = (String, u32, u64);
 
 /// The last few manifests, oldest first.

@@ -1,6 +1,7 @@
 //! The REST API, as deployed, and the admin API that a real server does not have.
 
 mod admin;
+mod archive;
 mod body;
 mod configure;
 mod manifests;
@@ -12,5 +13,7 @@ mod rules;
 mod schema;
 mod task_flow;
 
+pub(crate) use configure::view_of;
 pub(crate) use manifests::Manifests;
 pub(crate) use router::router;
+pub(crate) use rules::fibre;

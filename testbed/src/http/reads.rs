@@ -10,13 +10,13 @@ use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::archive;
 use super::pages;
 use super::refusal::Refusal;
 use super::schema;
 use super::task_flow;
 use crate::behavior::Kind as Behave;
-use crate::limits::MAX_RECORDINGS;
-use crate::recordings::{self, FIXED_END, FIXED_START};
+use crate::recordings::{FIXED_END, FIXED_START, STALE_S};
 use crate::server::Server;
 
 pub(crate) async fn ack() -> Json<Value> {
@@ -51,16 +51,14 @@ pub(crate) async fn recordings_in_time_range(
     Body(body): Body,
 ) -> Result<Json<Value>, Refusal> {
     server.hold(Behave::SlowRecordings).await;
-    let answer = recordings_in(&server, &body);
+    let answer = recordings_in(&server, &body).await;
     if answer.is_err() {
         server.hold(Behave::SlowRefusal).await;
     }
     answer.map(Json)
 }
 
-fn recordings_in(server: &Server, body: &[u8]) -> Result<Value, Refusal> {
-    /// The age of a stale recording, as observed.
-    const STALE_S: u64 = 117 * 3_600;
+async fn recordings_in(server: &Server, body: &[u8]) -> Result<Value, Refusal> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| Refusal::Meaning(format!("the body is not JSON: {error}")))?;
     let (start, end) = schema::time_range(&body)?;
@@ -74,30 +72,35 @@ fn recordings_in(server: &Server, body: &[u8]) -> Result<Value, Refusal> {
             "end_time ({end}) must be after start_time ({start})"
         )));
     }
-    let now = server.clock.now_s();
-    let found = recordings::within(from, to, now, MAX_RECORDINGS);
-    let stale_from = now.saturating_sub(STALE_S);
-    let stale = to > stale_from && server.struck(Behave::StaleRecording).is_some();
+    let found = archive::list(server, from, to).await?;
+    let stale_from = server.clock.now_s().saturating_sub(STALE_S);
+    // MongoDB lists it by itself.
+    let stale = server.archive.store().is_none()
+        && to > stale_from
+        && server.struck(Behave::StaleRecording).is_some();
     let stale = stale.then(|| json!([stale_from, -1]));
     let pairs = found.into_iter().map(|recording| {
         // A recording that is still being written has no end yet.
-        let end = if recordings::is_open(recording, now) {
-            json!(-1)
-        } else {
-            json!(recording.end())
-        };
+        let end = recording.end.map_or_else(|| json!(-1), |end| json!(end));
         json!([recording.start, end])
     });
     Ok(stale.into_iter().chain(pairs).collect())
 }
 
-pub(crate) async fn recordings_timeline(State(server): State<Arc<Server>>) -> Html<String> {
+pub(crate) async fn recordings_timeline(
+    State(server): State<Arc<Server>>,
+) -> Result<Html<String>, Refusal> {
     let now = server.clock.now_s();
-    let recent = recordings::within(now.saturating_sub(86_400), now + 1, now, MAX_RECORDINGS).len();
-    Html(format!(
+    let recent = archive::list(&server, now.saturating_sub(86_400), now + 1).await?;
+    let recent = recent.len();
+    let fixed = match server.archive.store() {
+        None => format!("<li>{FIXED_START} to {FIXED_END}: without holes</li>"),
+        Some(_) => "<li>recordings are in MongoDB</li>".to_owned(),
+    };
+    Ok(Html(format!(
         "<!doctype html><meta charset=\"utf-8\"><title>Recordings timeline</title><h1>Recordings timeline</h1>\
-         <ul><li>{FIXED_START} to {FIXED_END}: without holes</li><li>last 24 hours: {recent} recordings</li></ul>"
-    ))
+         <ul>{fixed}<li>last 24 hours: {recent} recordings</li></ul>"
+    )))
 }
 
 pub(crate) async fn openapi() -> impl IntoResponse {

@@ -1,5 +1,7 @@
 //! Why a request is refused, and the one place where that becomes a status and a body.
 
+use std::fmt;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -44,6 +46,27 @@ impl Refusal {
     /// A 400.
     pub(crate) fn meaning(message: impl Into<String>) -> Self {
         Self::Meaning(message.into())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Schema(problems) => {
+                let texts: Vec<_> = problems
+                    .iter()
+                    .map(|problem| format!("{}: {}", problem.loc.join("."), problem.msg))
+                    .collect();
+                f.write_str(&texts.join(", "))
+            }
+            Self::Meaning(message)
+            | Self::Conflict(message)
+            | Self::Internal(message)
+            | Self::Unavailable(message) => f.write_str(message),
+            Self::NotFound(message) => f.write_str(message),
+            Self::TooLarge => f.write_str("the request body is too large"),
+            Self::Gateway(status) => write!(f, "{status}"),
+        }
     }
 }
 

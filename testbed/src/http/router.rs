@@ -16,6 +16,7 @@ use super::{admin, configure, pages, reads, task_flow};
 use crate::limits::MAX_BODY;
 use crate::server::Server;
 use crate::trace;
+use crate::ui;
 
 /// Builds the API.
 pub(crate) fn router(server: Arc<Server>) -> Router {
@@ -57,6 +58,7 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         deployed
     };
     served
+        .merge(ui::routes())
         .fallback(async || detail(StatusCode::NOT_FOUND, "Not Found"))
         .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))

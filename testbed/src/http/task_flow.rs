@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::archive;
 use super::body::Body;
 use super::pages;
 use super::refusal::Refusal;
@@ -34,14 +35,14 @@ pub(crate) async fn configure(
             "task_id must be 1 to 256 letters, digits, _ and -",
         ));
     }
-    let now = server.clock.now_s();
-    let view = task_flow::read(&body, &server.config, now)
+    let view = task_flow::read(&body, &server.config)
         .map_err(|unfit| refuse(unfit, server.config.validation))?;
+    let recorded = archive::recorded(&server, view.request.source).await?;
     let stuck = server.struck(Kind::StuckTask).is_some();
     let habits = habits(&server.config);
     if !server
         .task_flow
-        .configure(&task_id, view, now, habits, stuck)
+        .configure(&task_id, (view, recorded), habits, stuck)
     {
         return Err(Refusal::Unavailable(format!(
             "{} tasks are running, which is the limit",
@@ -74,6 +75,17 @@ pub(crate) async fn waterfall(
         .ok()
         .filter(|count| (1..=ROWS_PER_POLL).contains(count))
         .ok_or_else(|| Refusal::meaning(format!("row_count must be from 1 to {ROWS_PER_POLL}")))?;
+    if let Some(broker) = &server.broker
+        && server.task_flow.runs(&task_id).is_some()
+    {
+        // As deployed: the server only publishes, and the task's process, which is none here, is kept by it.
+        let keepalive =
+            json!({ "type": "KeepaliveCommand", "value": { "source": "focus-server" } });
+        broker.publish(
+            format!("baby_analyzer.commands.keepalive.{task_id}"),
+            keepalive,
+        );
+    }
     let polled = server.task_flow.poll(
         &task_id,
         count,
@@ -128,7 +140,6 @@ fn habits(config: &Config) -> Habits {
 
 fn refuse(unfit: Unfit, validation: Validation) -> Refusal {
     match (unfit, validation) {
-        (Unfit::NoRecording, _) => Refusal::NotFound("No recording found in given time range"),
         (Unfit::Body(message), Validation::Strict) => Refusal::Meaning(message),
         (Unfit::Body(_), Validation::Lenient) => {
             Refusal::Internal("Error parsing configuration".to_owned())

@@ -79,6 +79,11 @@ impl Calls {
         self.table().open.len()
     }
 
+    /// Gives an idle job another idle time.
+    pub(crate) fn keep(&self) {
+        self.changed.notify_one();
+    }
+
     /// Admits no more calls.
     pub(crate) fn close(&self) {
         self.table().closed = true;
@@ -209,6 +214,18 @@ mod tests {
         };
         tokio::join!(calls.idle(IDLE, GRACE), client);
         assert_eq!(start.elapsed(), Duration::from_millis(3 * 1_900 + 2_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn to_keep_a_job_starts_its_idle_time_anew() {
+        let calls = Arc::new(Calls::new());
+        let start = Instant::now();
+        let keeper = async {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            calls.keep();
+        };
+        tokio::join!(calls.idle(IDLE, GRACE), keeper);
+        assert_eq!(start.elapsed(), Duration::from_secs(4) + IDLE + GRACE);
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,8 +8,11 @@ use testmesh_shared::shutdown::Shutdown;
 use tokio::time::Instant;
 
 use super::calls::Calls;
+use super::display::Display;
+use crate::archive::Recorded;
+use crate::broker::Journal;
 use crate::rows::Row;
-use crate::view::View;
+use crate::store::TaskId;
 
 /// A job.
 #[derive(Debug)]
@@ -18,9 +21,13 @@ pub(crate) struct Job {
     /// `<slot>-<sequence>`.
     pub(crate) id: String,
     pub(crate) port: u16,
-    pub(crate) view: View,
-    /// Epoch seconds of its creation; which recordings a historic job shows is settled then.
-    pub(crate) created: u64,
+    pub(crate) display: Display,
+    /// What a historic job plays, settled when it is configured.
+    pub(crate) recorded: Recorded,
+    /// Its document in MongoDB; none: there is no MongoDB, or a behavior forgets it.
+    pub(crate) task: Option<TaskId>,
+    /// What became of its commands.
+    pub(crate) journal: Journal,
     /// From when on `/metadata/{job_id}` knows it.
     pub(crate) known_from: Instant,
     /// The line of the shared grid that is line 0 of a live job.

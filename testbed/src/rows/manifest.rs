@@ -1,11 +1,13 @@
 //! The list of a historic stream's rows with their digests: what a plan compares a stream with.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cache::compute;
+use crate::archive::Recorded;
 use crate::history::History;
 use crate::limits::{MAX_MANIFEST_BYTES, MAX_MANIFEST_ROWS};
 use crate::view::View;
@@ -23,10 +25,25 @@ pub(crate) enum ManifestError {
     TooLong { rows: u64, bytes: usize },
 }
 
-/// Renders `[{"key": timestamp_in_milis, "digest": XXH3-64 of main_data as 16 lowercase hex digits}, …]`.
+/// A row and the digest of its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RowDigest {
+    /// `timestamp_in_milis`.
+    pub(crate) key: u64,
+    /// XXH3-64 of `main_data`.
+    pub(crate) digest: u64,
+}
+
+/// The rows of a historic view's stream, in order. Each is computed when it is asked for.
 ///
-/// It computes every row: call it where blocking is allowed.
-pub(crate) fn manifest(view: &View, stream: u32, now: u64) -> Result<Bytes, ManifestError> {
+/// # Errors
+///
+/// The view is live, has no such stream, or is too long to be listed.
+pub(crate) fn digests<'a>(
+    view: &View,
+    stream: u32,
+    recorded: &'a Recorded,
+) -> Result<impl Iterator<Item = RowDigest> + use<'a>, ManifestError> {
     let history = History::new(&view.request).ok_or(ManifestError::Live)?;
     let of = usize::try_from(stream)
         .ok()
@@ -41,18 +58,29 @@ pub(crate) fn manifest(view: &View, stream: u32, now: u64) -> Result<Bytes, Mani
     if rows > MAX_MANIFEST_ROWS || total > MAX_MANIFEST_BYTES {
         return Err(ManifestError::TooLong { rows, bytes });
     }
+    let field = Arc::clone(&of.field);
+    let row = move |line| RowDigest {
+        key: history.time_ms(line),
+        digest: xxh3_64(&compute(&field, history.time_ns(line)).payload),
+    };
+    Ok(history.recorded(recorded).map(row))
+}
+
+/// Renders `[{"key": timestamp_in_milis, "digest": XXH3-64 of main_data as 16 lowercase hex digits}, …]`.
+///
+/// It computes every row: call it where blocking is allowed.
+pub(crate) fn manifest(
+    view: &View,
+    stream: u32,
+    recorded: &Recorded,
+) -> Result<Bytes, ManifestError> {
     let mut out = Vec::from(*b"[");
-    for line in history.recorded(now) {
+    for RowDigest { key, digest } in digests(view, stream, recorded)? {
         if out.len() > 1 {
             out.push(b',');
         }
-        let digest = xxh3_64(&compute(&of.field, history.time_ns(line)).payload);
-        write!(
-            out,
-            r#"{{"key":{},"digest":"{digest:016x}"}}"#,
-            history.time_ms(line)
-        )
-        .expect("writing to a vector does not fail");
+        write!(out, r#"{{"key":{key},"digest":"{digest:016x}"}}"#)
+            .expect("writing to a vector does not fail");
     }
     out.push(b']');
     Ok(Bytes::from(out))

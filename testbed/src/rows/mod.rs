@@ -6,4 +6,4 @@ mod manifest;
 
 pub(crate) use cache::{Row, RowCache};
 pub(crate) use field::{Field, Signal};
-pub(crate) use manifest::manifest;
+pub(crate) use manifest::{RowDigest, digests, manifest};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use half::f16;
 use tokio::time::Instant;
 
+use crate::archive::Recorded;
 use crate::history::History;
 use crate::rows::RowCache;
 use crate::view::View;
@@ -22,8 +23,8 @@ pub(crate) struct Consumers {
 #[derive(Debug)]
 struct Consumer {
     view: View,
-    /// Epoch seconds of its configuration, which settles the recordings that it shows.
-    created: u64,
+    /// What it plays, settled when it is configured.
+    recorded: Recorded,
     ready: Instant,
     /// Polls move it.
     gone_at: Instant,
@@ -72,8 +73,7 @@ impl Consumers {
     pub(crate) fn configure(
         &self,
         id: &str,
-        view: View,
-        now_s: u64,
+        (view, recorded): (View, Recorded),
         habits: Habits,
         stuck: bool,
     ) -> bool {
@@ -86,7 +86,7 @@ impl Consumers {
         let ready = now + habits.ready_after;
         let consumer = Consumer {
             view,
-            created: now_s,
+            recorded,
             ready,
             gone_at: ready + habits.idle,
             next: 0,
@@ -149,7 +149,7 @@ impl Consumer {
         let mut found = Vec::new();
         let data_time = now.duration_since(self.ready).mul_f64(rate);
         while u64::try_from(found.len()).unwrap_or(u64::MAX) < count {
-            let Some(line) = history.next_recorded(self.next, self.created) else {
+            let Some(line) = history.next_recorded(self.next, &self.recorded) else {
                 break;
             };
             if Duration::from_nanos(history.step_ns().saturating_mul(self.fetched)) > data_time {

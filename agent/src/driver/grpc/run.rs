@@ -301,6 +301,7 @@ impl GrpcStage {
             )
             .await;
         let at = Instant::now();
+        watch.settle().await;
         if let (Some(told), Ok(end)) = (beside.told(), &end) {
             told.ended(end.status());
         }
@@ -312,7 +313,9 @@ impl GrpcStage {
                 let watched = watch.end(at, Ending::Stopped);
                 Ok(results(&reply, schema, watched, at, None))
             }
-            Ok(End::Status(status)) => self.ended(attempt, &reply, schema, watch, (stop, status)),
+            Ok(End::Status(status)) => {
+                self.ended(attempt, &reply, schema, (watch, at), (stop, status))
+            }
             Err(error) => {
                 let cut = beside.is_cut();
                 watch.end(at, if cut { Ending::Cut } else { Ending::Broken });
@@ -395,10 +398,9 @@ impl GrpcStage {
         attempt: &Attempt<'_>,
         reply: &Reply,
         schema: &Schema,
-        watch: Watch<'_>,
+        (watch, at): (Watch<'_>, Instant),
         (stop, status): (Stop<'_>, Status),
     ) -> Result<Results, StageError> {
-        let at = Instant::now();
         attempt.meter.status(i64::from(status.code));
         let idle = watch.seen().map_or(Duration::ZERO, |seen| {
             at.saturating_duration_since(seen.last)
@@ -491,9 +493,8 @@ fn results(
         // A stream that the plan stopped is fine, and the server never said how it would have ended.
         status: Some(status.map_or(0, i64::from)),
         headers: shown(&reply.headers),
-        body: Body::None,
         stream: Some(stream),
-        failure: None,
+        ..Results::default()
     }
 }
 

@@ -58,8 +58,8 @@ impl GrpcStage {
             status: Some(i64::from(status.code)),
             headers,
             body,
-            stream: None,
             failure,
+            ..Results::default()
         })
     }
 

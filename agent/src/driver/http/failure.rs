@@ -8,7 +8,7 @@ use crate::driver::contract::StageError;
 use crate::driver::transport::{chain, find, http2_failure};
 
 /// A failure of a request or of its answer's body.
-pub(super) fn failure(doing: &str, error: &reqwest::Error) -> StageError {
+pub(in crate::driver) fn failure(doing: &str, error: &reqwest::Error) -> StageError {
     let failed = |kind| StageError::new(kind, format!("{doing}: {}", reason(error)));
     if error.is_redirect() {
         return failed(ErrorKind::Protocol).with_code("too_many_redirects");

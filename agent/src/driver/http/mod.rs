@@ -5,6 +5,8 @@ mod failure;
 mod form;
 mod run;
 
+#[cfg(feature = "amqp")]
+pub(super) use failure::failure;
 pub(super) use form::FORM;
 pub(crate) use form::Target;
 pub(crate) use run::{header_value, shown};

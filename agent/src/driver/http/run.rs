@@ -105,8 +105,8 @@ impl HttpStage {
             status: Some(i64::from(status.as_u16())),
             headers,
             body: Body::Bytes(body),
-            stream: None,
             failure,
+            ..Results::default()
         })
     }
 

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::flow::FLOW;
 use crate::driver::{Attempt, Body, Connections, Driver, Drives, Gate, Results, StageError};
+use crate::integrity::Truths;
 use crate::limits;
 use crate::recorder::{Catalog, Delta, Recorder, RunClock};
 use crate::runner::context::{Part, RunContext, RunFacts, ScenarioContext};
@@ -184,6 +185,7 @@ impl Kit {
             plan: Arc::clone(plan),
             feeds: RunFacts::feeds_of(plan, 1),
             transcript: None,
+            truths: Truths::default(),
             seed: 1,
             agent: "a".parse().unwrap(),
             site: "local".parse().unwrap(),

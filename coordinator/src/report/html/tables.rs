@@ -287,6 +287,7 @@ fn evidence(evidence: &Evidence) -> Markup {
                 @for (name, value) in facts { @if let Some(value) = value { div { dt { (name) } dd { (value) } } } }
                 @if let Some(id) = &evidence.trace_id { div { dt { "trace" } dd { (trace(id)) } } }
             }
+            @if let Some(file) = &evidence.screenshot { p { a href=(file) { "what the page showed" } } }
             @if let Some(detail) = &evidence.detail { pre { (detail) } }
         }
     }

@@ -92,13 +92,6 @@ fn keys_unknown_missing_twice_and_not_yet() {
             ],
         ),
         (
-            "truth: { agree: { group: \"live/1-50/${i}\" } }",
-            "truth: { mongodb: {} }",
-            &[
-                "60:24: not_yet: this build knows `mongodb`, but does not run it yet (remove it, or use a build that runs it)",
-            ],
-        ),
-        (
             "  frames: {",
             "  store: { mongodb: x }\n  frames: {",
             &[

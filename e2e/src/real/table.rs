@@ -1,0 +1,92 @@
+//! Which plan on real parts catches which behavior of the testbed, and by what; and pairs that must pass all the same.
+
+use testmesh_testbed::Behavior;
+
+use crate::matrix::Sign;
+
+/// A behavior, a plan, and the sign that it must give; none: it must pass.
+#[derive(Debug)]
+pub struct Pair {
+    /// As behind `--testbed=`.
+    pub behavior: &'static str,
+    /// The plan's name.
+    pub plan: &'static str,
+    /// By what the plan shows that it saw it.
+    pub sign: Option<Sign>,
+}
+
+impl Pair {
+    /// The behavior's name, without its strength.
+    ///
+    /// # Panics
+    ///
+    /// If the testbed does not know it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        let behavior: Behavior = self
+            .behavior
+            .parse()
+            .expect("the table names behaviors of the testbed");
+        behavior.entry().name
+    }
+}
+
+const FAILED: Sign = Sign::Broken(&["count(sessions_failed)"]);
+const NOT_GONE: Sign = Sign::Broken(&["count(cleanup_failed)"]);
+
+const fn caught(behavior: &'static str, plan: &'static str, sign: Sign) -> Pair {
+    Pair {
+        behavior,
+        plan,
+        sign: Some(sign),
+    }
+}
+
+const fn passed(behavior: &'static str, plan: &'static str) -> Pair {
+    Pair {
+        behavior,
+        plan,
+        sign: None,
+    }
+}
+
+/// All pairs.
+pub const PAIRS: &[Pair] = &[
+    caught("not-persisted", "infrastructure", FAILED),
+    caught("missing-index", "infrastructure", FAILED),
+    caught("null-fields", "infrastructure", FAILED),
+    caught("low-recognition", "infrastructure", FAILED),
+    caught("stale-recording", "infrastructure", FAILED),
+    caught("leak-queue", "infrastructure", NOT_GONE),
+    passed("ignore-roi", "infrastructure"),
+    caught("ignore-roi", "roi-adjustment", FAILED),
+    caught("unsafe-roi", "roi-adjustment", FAILED),
+    passed("leak-queue", "roi-adjustment"),
+    caught("not-persisted", "lifecycle", FAILED),
+    caught("leak-queue", "lifecycle", FAILED),
+    passed("low-recognition", "lifecycle"),
+    caught(
+        "slow-refusal:6s",
+        "mongo-outage",
+        Sign::Broken(&["max(stage_duration{stage=\"refused\"})"]),
+    ),
+    caught("drop-row", "mongo-outage", Sign::Rows("missing")),
+    caught("crash-without-mongodb", "mongo-outage", FAILED),
+    caught("flip-bit", "data-flow", Sign::Rows("mismatched")),
+    caught("drop-row", "data-flow", Sign::Rows("missing")),
+    caught(
+        "slow-mongodb:1.5s",
+        "infrastructure",
+        Sign::Broken(&["max(stage_duration{stage=\"recent-lookup\"})"]),
+    ),
+    caught("historic-404", "ui-historic", FAILED),
+    caught("drop-row", "ui-historic", FAILED),
+    passed("slow-stage:0.0", "ui-historic"),
+    caught("never-ready", "ui-live", FAILED),
+    passed("historic-404", "ui-live"),
+    caught("accept-all", "hostile-input", FAILED),
+    caught("null-500", "hostile-input", FAILED),
+    passed("historic-404", "hostile-input"),
+    caught("early-end", "server-restart", Sign::EndedEarly(&[])),
+    caught("ignore-roi", "rabbitmq-outage", FAILED),
+];
