@@ -29,10 +29,6 @@ fn wrong_usage_is_exit_code_2() {
         (&["--coordinator", "nowhere"], "--coordinator"),
         (&[&coordinator[..], &["--label", "x"]].concat(), "KEY=VALUE"),
         (
-            &[&coordinator[..], &["--allow-commands"]].concat(),
-            "not yet supported",
-        ),
-        (
             &[&coordinator[..], &["--allow-target", "x"]].concat(),
             "not yet supported",
         ),

@@ -465,6 +465,10 @@ impl Timeline {
             }
             (Word::RevertFailed, State::Reverting { agent, lease, .. }) => {
                 let (agent, lease) = (*agent, *lease);
+                if line.spec.ends_with_lease {
+                    // A proxy that does not answer may have done anything to its connections.
+                    self.fail(fault, heard.detail.clone());
+                }
                 self.revert_elsewhere(now, fault, agent, lease, &heard.detail, actions);
             }
             // By its lease, which the agent could not; others may.

@@ -428,6 +428,10 @@ proptest! {
             if let FaultEvent::Lost { agent } = event {
                 gone.push(agent);
             }
+            // By its lease, and in vain: it need not be asked again.
+            if let FaultEvent::Told(Heard { agent, fault, word: Word::RevertFailed, .. }) = &event {
+                asked[*fault].push(*agent);
+            }
             for action in timeline.step(now, event) {
                 match action {
                     FaultAction::Inject { fault, agent } => {
