@@ -143,57 +143,75 @@ pub(crate) const MONGODB_CONNECTING: u32 = 16;
 pub(crate) const MONGODB_CONNECT: Duration = Duration::from_secs(10);
 
 /// Actions of one browser stage.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_ACTIONS: usize = 1_000;
 
 /// From starting a Chromium until it can be connected to: a second on a quiet machine, ten on one that is full.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_START: Duration = Duration::from_secs(30);
 
 /// For a Chromium to end once it is killed, and for its folder to be removed.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_END: Duration = Duration::from_secs(5);
 
 /// For the end of a Chromium to be seen after its connection closed, before it is killed.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_ENDED: Duration = Duration::from_millis(300);
 
 /// How often a Chromium is asked whether it is there…
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_ASK: Duration = Duration::from_secs(5);
 
 /// … and how long it may be silent before it is killed: pages may keep both cores busy, but not the browser itself.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_SILENCE: Duration = Duration::from_secs(15);
 
 /// For one call that no stage waits for, such as closing a page.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_CALL: Duration = Duration::from_secs(10);
 
 /// Calls that wait to be written to a browser, of all pages.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_CALLS: usize = 1_024;
 
 /// Sessions that wait for the browser's thread to take their wish for a page.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_OPENS: usize = 1_024;
 
 /// The largest message of a browser: a picture of the largest page, or what a script gives, which is bounded below it.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// What is kept of what a Chromium says while it starts: a few lines.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_SAID: usize = 8 * 1024;
 
 /// Messages of a page's console, and errors of a page, that are kept between two stages. The rest are counted.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_CONSOLE: usize = 100;
 
 /// The most characters of one of them.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_CONSOLE_CHARS: usize = 500;
 
 /// The most characters that `eval` may give, as JSON.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_VALUE_CHARS: usize = 256 * 1024;
 
 /// What a failure shows of the page's text in its message; its evidence has [`EVIDENCE_BYTES`].
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_EXCERPT_CHARS: usize = 200;
 
 /// A stage on a page gives up this part of its time-out before it ends, to look at what the page shows: a tenth, at least
 /// and at most this much.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_MARGIN: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_millis(1_500));
 
 /// For a look at what a page shows when its stage has failed.
+#[cfg(feature = "browser")]
 pub(crate) const BROWSER_LOOK: Duration = Duration::from_secs(3);
 
 /// The largest picture that is kept; larger ones are taken again at half the size, twice at most.
+#[cfg(feature = "browser")]
 pub(crate) const SCREENSHOT_BYTES: usize = 512 * 1024;

@@ -8,7 +8,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use testmesh_agent::driver::{Body, Results, StageError};
 use testmesh_shared::plan::expr::Value;
 
-use crate::harness::{Bench, Tree, load, scope, tree};
+use crate::harness::{Bench, Tree, load, read_example, scope, tree};
 use crate::rabbitmq::{self, Tester};
 
 /// Stages of one target: their names, and what stands in `amqp`, with the keys of the stage after ` | `.
@@ -206,11 +206,11 @@ async fn the_brokers_refusals_are_answers() {
             ("publish", "publish: { exchange: testmesh-none, key: x }"),
             (
                 "unroutable",
-                "publish: { exchange: amq.topic, key: testmesh-none, mandatory: true }",
+                "publish: { exchange: amq.topic, key: testmesh-nowhere, mandatory: true }",
             ),
             (
                 "nowhere",
-                "publish: { exchange: amq.topic, key: testmesh-none }",
+                "publish: { exchange: amq.topic, key: testmesh-nowhere }",
             ),
             (
                 "unseen",
@@ -399,7 +399,7 @@ async fn queues_are_listed_through_the_management_api() {
         names
     };
     assert_eq!(names("both").await, [one.clone(), format!("{prefix}2")]);
-    assert_eq!(names("one").await, [one.clone()]);
+    assert_eq!(names("one").await, std::slice::from_ref(&one));
     assert!(names("none").await.is_empty());
     let wrong = bench(&format!("amqp: '{uri}', management: '{wrong}'"), &stages);
     let (status, failure) = refused(&wrong.run("one").await.expect("an answer"));
@@ -456,6 +456,11 @@ async fn messages_of_a_plan_look_like_those_of_any_client() {
     assert_eq!(headers["b"], AMQPValue::Boolean(true));
     assert_eq!(headers["traceparent"], AMQPValue::LongString("mine".into()));
     tester.end().await;
+}
+
+#[test]
+fn the_example_of_the_reference_is_read() {
+    read_example(include_str!("../../../shared/src/plan/examples/amqp.yaml"));
 }
 
 #[test]

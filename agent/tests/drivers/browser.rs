@@ -65,7 +65,7 @@ async fn every_action_does_what_it_says() {
     assert_eq!(text(&results, "page.values.user"), "xy");
     assert_eq!(
         text(&results, "page.values.keys"),
-        "Enter Control ^a x Tab End y"
+        "Enter ^Control ^a x Tab End y"
     );
     let results = bench.run("more").await.expect("more");
     assert_eq!(text(&results, "page.values.last"), "1");

@@ -78,6 +78,19 @@ pub(crate) fn load(
     plan::load(source, &VarOverrides::default(), DRIVERS)
 }
 
+/// Reads an example of the reference, which must have no problem.
+#[cfg(any(feature = "amqp", feature = "kubernetes"))]
+pub(crate) fn read_example(text: &str) {
+    let source = Source {
+        name: "example.yaml",
+        text,
+        files: &Tree::default(),
+    };
+    let read = plan::load(source, &VarOverrides::default(), DRIVERS);
+    let (_, notes) = read.unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert!(notes.is_empty(), "{notes:#?}");
+}
+
 fn indent(text: &mut String, lines: &str, by: usize) {
     for line in lines.lines() {
         writeln!(text, "{:by$}{line}", "").expect("writing to a string");

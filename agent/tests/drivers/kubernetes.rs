@@ -9,7 +9,7 @@ use testmesh_agent::driver::{Body, Results, StageError};
 use tokio::time::Instant;
 
 use crate::apiserver::ApiServer;
-use crate::harness::{Bench, Tree, load, scope, tree};
+use crate::harness::{Bench, Tree, load, read_example, scope, tree};
 use crate::servers::{Raw, nobody, raw};
 
 /// Stages of one target: their names, and what stands in `kubernetes`, with the keys of the stage after ` | `.
@@ -512,6 +512,13 @@ async fn a_kubeconfig_of_the_plan_is_followed_if_it_is_whole() {
             "{problems:?}"
         );
     }
+}
+
+#[test]
+fn the_example_of_the_reference_is_read() {
+    read_example(include_str!(
+        "../../../shared/src/plan/examples/kubernetes.yaml"
+    ));
 }
 
 #[test]

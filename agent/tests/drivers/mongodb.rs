@@ -1,7 +1,7 @@
 //! The driver `mongodb` against a real server, which `TESTMESH_MONGODB_URI` names, and against what is none.
 
 use std::cell::RefCell;
-use std::time::{Duration, Instant as Clock};
+use std::time::Duration;
 
 use testmesh_agent::driver::contract::{Body, Results, StageError};
 use testmesh_agent::driver::transcript::{Listener, Said};
@@ -10,6 +10,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::harness::{Bench, scope};
 use crate::servers;
@@ -327,7 +328,7 @@ async fn nobody_there_is_refused_at_once_and_says_no_password() {
     let port = servers::nobody().await.port();
     let uri = format!("mongodb://user:s3same@127.0.0.1:{port}/?authSource=admin");
     let bench = Bench::new(&target(&uri, ""), &stages(&[("ping", "ping: true")]));
-    let since = Clock::now();
+    let since = Instant::now();
     for _ in 0..3 {
         let error = bench.run("ping").await.expect_err("nobody listens");
         assert_eq!(
@@ -388,7 +389,7 @@ async fn a_server_that_says_nothing_is_given_up_within_the_targets_time() {
         &target(&uri, "timeout: 300ms"),
         &stages(&[("ping", "ping: true")]),
     );
-    let since = Clock::now();
+    let since = Instant::now();
     let (kind, _) = bench.failure("ping").await;
     assert!(matches!(kind, "timeout" | "unavailable"), "{kind}");
     assert!(
@@ -551,7 +552,7 @@ async fn a_server_that_goes_away_is_told_and_found_again() {
     );
     ok(&bench, "ping").await;
     up.shutdown().await;
-    let since = Clock::now();
+    let since = Instant::now();
     let mut kinds = Vec::new();
     for _ in 0..3 {
         kinds.push(bench.failure("ping").await.0);

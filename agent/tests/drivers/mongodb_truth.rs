@@ -58,9 +58,9 @@ async fn bench(
     );
     if !documents.is_empty() {
         let documents = documents.join(", ");
-        stages.push_str(&format!(
-            "\n- {{ name: fill, mongodb: {{ target: store, insert: rows, documents: [ {documents} ] }} }}"
-        ));
+        stages.push_str("\n- { name: fill, mongodb: { target: store, insert: rows, documents: [ ");
+        stages.push_str(&documents);
+        stages.push_str(" ] } }");
     }
     let targets = format!(
         "a: {{ grpc: {{ protos: [protos/t.proto] }} }}\n{}",

@@ -6,6 +6,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use testmesh_testbed::{Config, HistoricEnd};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -391,16 +392,16 @@ async fn more_streams_than_the_limit_are_refused_and_places_come_back() {
     const LIMIT: usize = 512;
     let bed = Bed::quick().await;
     let job = bed.job(&live()).await;
-    let mut open = Vec::new();
+    let mut pages = JoinSet::new();
     for _ in 0..LIMIT {
-        // They draw nothing, so that they cost nothing.
+        // They draw nothing, so that they cost nothing, but they answer pings.
         let mut bridge = Bridge::of(&bed, &job, 0, "&window=1").await;
         bridge.opened().await;
-        open.push(bridge);
+        pages.spawn(async move { while let Some(Ok(_)) = bridge.0.next().await {} });
     }
     let status = Bridge::of(&bed, &job, 0, "").await.text().await;
     assert_eq!(status["status"], "RESOURCE_EXHAUSTED", "{status}");
-    open.pop();
+    pages.shutdown().await;
     let start = Instant::now();
     while Bridge::of(&bed, &job, 0, "").await.text().await["event"] != "open" {
         assert!(start.elapsed() < PATIENCE);

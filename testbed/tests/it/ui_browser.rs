@@ -6,7 +6,7 @@ use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use prost::Message as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use testmesh_shared::shutdown::{Shutdown, Tasks};
 use testmesh_testbed::FIXED_START;
 use testmesh_testbed::pandadatastream::DataStream;

@@ -160,11 +160,14 @@ impl Fitting<'_> {
     }
 }
 
+/// Headers as results have them.
+type Headers = Vec<(Box<str>, Box<str>)>;
+
 /// The messages that matched.
 struct Found {
     acks: Vec<Acker>,
     docs: Option<Vec<Value>>,
-    last: Option<(Vec<(Box<str>, Box<str>)>, Bytes)>,
+    last: Option<(Headers, Bytes)>,
     bytes: usize,
     limit: usize,
 }

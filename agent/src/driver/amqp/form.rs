@@ -130,7 +130,8 @@ impl AmqpStage {
 /// What a stage does.
 #[derive(Debug)]
 pub(super) enum Work {
-    Publish(Publish),
+    /// Boxed: it is larger than the others.
+    Publish(Box<Publish>),
     Consume(Consume),
     Bind(Bind),
     Queue(Template),
@@ -289,7 +290,7 @@ fn read(item: Item<'_>) -> Option<Box<dyn DriverStage>> {
     let target = item.key("target").and_then(|target| target.target("amqp"));
     let template = |key: &str| item.key(key).map(Item::template);
     let work = if let Some(item) = item.key("publish") {
-        publish(item).map(Work::Publish)
+        publish(item).map(Box::new).map(Work::Publish)
     } else if let Some(item) = item.key("consume") {
         consume(item).map(Work::Consume)
     } else if let Some(item) = item.key("bind") {
@@ -335,7 +336,7 @@ fn publish(item: Item<'_>) -> Option<Publish> {
     let headers = headers(item);
     let properties = item
         .key("properties")
-        .map_or(Some(Properties::default()), properties);
+        .map_or_else(|| Some(Properties::default()), properties);
     let confirm = forms::optional(item, "confirm", Item::bool);
     let persistent = forms::optional(item, "persistent", Item::bool);
     let mandatory = forms::optional(item, "mandatory", Item::bool);

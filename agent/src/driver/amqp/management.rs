@@ -28,7 +28,7 @@ impl Reusable for Api {
 /// One page of queues, or why there is none.
 enum Page {
     Queues(Vec<Value>, u64),
-    Refused(Results),
+    Refused(Box<Results>),
 }
 
 /// Lists the queues whose name matches.
@@ -46,7 +46,7 @@ pub(super) async fn queues(trial: &Trial<'_>, pattern: &Template) -> Result<Resu
     let mut found = Vec::new();
     for page in 1..=limits::AMQP_PAGES {
         match asking.page(trial, &api.0, page).await? {
-            Page::Refused(results) => return Ok(results),
+            Page::Refused(results) => return Ok(*results),
             Page::Queues(queues, pages) => {
                 found.extend(queues);
                 if u64::from(page) >= pages {
@@ -169,13 +169,13 @@ impl<'p> Asking<'p> {
             let code = i64::from(status.as_u16());
             let message = format!("{}: HTTP {status}", self.doing);
             let failure = StageError::new(ErrorKind::Status, message).with_status(code);
-            return Ok(Page::Refused(Results {
+            return Ok(Page::Refused(Box::new(Results {
                 status: Some(code),
                 headers,
                 body: Body::Bytes(body.freeze()),
                 failure: Some(failure),
                 ..Results::default()
-            }));
+            })));
         }
         let garbage = |reason: String| {
             let message = format!("{}: no page of queues: {reason}", self.doing);

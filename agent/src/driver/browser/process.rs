@@ -61,7 +61,7 @@ const FLAGS: [&str; 19] = [
 const KEEPER: &str = r#"
 read -r group
 read -r _
-[ -n "$group" ] && kill -KILL -- "-$group" 2>/dev/null
+[ -n "$group" ] && kill -s KILL -- "-$group" 2>/dev/null
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
   rm -rf -- "$1" 2>/dev/null
   [ -e "$1" ] || exit 0
@@ -195,6 +195,8 @@ impl Chromium {
             Ok(Ok(status)) if status.success() => {}
             result => tracing::warn!(?result, "a browser's folder could not be removed"),
         }
+        // Without effect on one that is dead, as the keeper has seen to.
+        let _ = self.child.start_kill();
         if timeout(limits::BROWSER_END, self.child.wait())
             .await
             .is_err()

@@ -181,12 +181,13 @@ impl Watched {
         if !url.is_empty() {
             text = format!("{text} ({url})");
         }
+        // Browsers look for it by themselves: it is nothing of the page's.
+        if url.ends_with("/favicon.ico") {
+            return;
+        }
         self.say(level, &text);
-        // Browsers look for it by themselves.
-        let of_browser = url.ends_with("/favicon.ico");
         match (level, entry["source"].as_str()) {
-            ("error", Some("network")) if !of_browser => self.error("page_request", text),
-            ("error", Some("network")) => {}
+            ("error", Some("network")) => self.error("page_request", text),
             ("error", _) => self.error("page_console", text),
             _ => {}
         }

@@ -217,7 +217,10 @@ fn kubeconfig(item: Item<'_>) -> Option<Kubeconfig> {
     let config = match Kubeconfig::from_yaml(&text) {
         Ok(config) => config,
         Err(error) => {
-            let message = format!("`{}` is no kubeconfig: {error}", file.path);
+            // The rest of it quotes the file, in which there may be a token.
+            let error = error.to_string();
+            let reason = error.lines().next().unwrap_or_default();
+            let message = format!("`{}` is no kubeconfig: {reason}", file.path);
             let hint = "write it with `kubectl config view --flatten --raw`";
             item.problem(ProblemCode::File, message, hint);
             return None;

@@ -47,8 +47,11 @@ pub(super) enum Kind {
 const NAMESPACED: bool = true;
 const GLOBAL: bool = false;
 
+/// A version, whether its kinds lie in namespaces, and their names and plurals.
+type Kinds = &'static [(&'static str, bool, &'static [(&'static str, &'static str)])];
+
 /// What Kubernetes brings, by version and whether it lies in namespaces.
-const KINDS: &[(&str, bool, &[(&str, &str)])] = &[
+const KINDS: Kinds = &[
     (
         "v1",
         NAMESPACED,

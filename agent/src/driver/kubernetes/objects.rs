@@ -198,7 +198,7 @@ pub(super) async fn events(
     let mut doing = format!("reading events of {}", about.plural);
     if let Some(name) = name {
         let name = trial.name("name", name)?;
-        fields.push_str(&format!(",involvedObject.name={name}"));
+        fields = format!("{fields},involvedObject.name={name}");
         doing = format!("reading events of {} `{name}`", about.kind);
     }
     let resource = known("Event").expect("every cluster has events");

@@ -115,7 +115,7 @@ impl<'a> Trial<'a> {
     /// The namespace to look in; none: all of them.
     pub(super) fn namespace(&self, cluster: &Cluster) -> Result<Option<String>, StageError> {
         let written = self.stage.namespace.as_ref();
-        let Some(template) = written.or(self.target().namespace.as_ref()) else {
+        let Some(template) = written.or_else(|| self.target().namespace.as_ref()) else {
             return Ok(Some(cluster.client.default_namespace().to_owned()));
         };
         let text = template

@@ -239,13 +239,10 @@ impl Waiting<'_> {
     fn sees(&self, last: Option<&Key>) {
         let count = self.objects.len();
         let plural = &self.selected.resource.plural;
-        let mut text = format!(
-            "; there are {count} {plural}, after {} changes",
-            self.changes
-        );
-        if let Some(why) = &self.why {
-            text.push_str(&format!("; until {why}"));
-        }
+        let why = self.why.as_deref();
+        let why = why.map_or_else(String::new, |why| format!("; until {why}"));
+        let changes = self.changes;
+        let text = format!("; there are {count} {plural}, after {changes} changes{why}");
         let last = last.and_then(|key| self.objects.get(key));
         let last = last.or_else(|| self.objects.values().next_back());
         let evidence = last.map(|object| state(&object.json).to_string());

@@ -9,7 +9,6 @@ use super::client::Cluster;
 use super::objects::Selected;
 use super::request::{ask, chunk, garbage, refusal, too_large};
 use super::run::Trial;
-use crate::driver::contract::StageError;
 use crate::driver::limits;
 use crate::driver::tries::Failure;
 
@@ -113,7 +112,7 @@ impl<'w> Watch<'w> {
 
     fn change(&self, line: &[u8]) -> Result<Change, Failure> {
         let line: Line = serde_json::from_slice(line)
-            .map_err(|error| StageError::from(garbage(&self.doing, &error.to_string())))?;
+            .map_err(|error| garbage(&self.doing, &error.to_string()))?;
         let object = line.object;
         let metadata = &object["metadata"];
         match line.r#type.as_str() {
