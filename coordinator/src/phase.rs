@@ -8,8 +8,8 @@
 use crate::report::model;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use testmesh_shared::plan::model::{MAX_AFTERS, MAX_FAULTS, MAX_PHASES};
-use testmesh_shared::plan::{Plan, recovery_phase};
+use testmesh_shared::plan::model::{MAX_AFTERS, MAX_PHASES};
+use testmesh_shared::plan::{MAX_FAULTS, Plan, recovery_phase};
 
 const SECOND: Duration = Duration::from_secs(1);
 

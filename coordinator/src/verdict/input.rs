@@ -6,8 +6,8 @@ use crate::run::Ending;
 use std::time::Duration;
 use testmesh_shared::load::Model;
 use testmesh_shared::metric::{self, MetricId, RateBase};
-use testmesh_shared::plan::model::{self, Agg, Allow, FaultAction, Op, Plan, Stage, Threshold};
-use testmesh_shared::plan::recovery_phase;
+use testmesh_shared::plan::model::{self, Agg, Allow, Op, Plan, Stage, Threshold};
+use testmesh_shared::plan::{FaultAction, recovery_phase};
 
 /// Everything that is known when a run is over.
 #[derive(Debug)]

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::blocks::Blocks;
 use super::expr::Names;
+use super::fault_model::{Cut, Fault, FaultAction, FaultBegin, MAX_FAULTS, Proxy, ProxyEffect};
 use super::item::{EntryItem, Item};
 use super::keys::{Form, Group, Key, Keys};
-use super::model::{
-    Cut, Fault, FaultAction, FaultBegin, MAX_FAULTS, Phase, Proxy, ProxyEffect, Scenario, Stage,
-};
+use super::model::{Phase, Scenario, Stage};
 use super::nearest::nearest;
 use super::problem::ProblemCode;
 use super::proxies::{self, ON};

@@ -17,6 +17,7 @@ pub mod quantity;
 
 mod blocks;
 mod context;
+mod fault_model;
 mod faults;
 mod feeds;
 mod integrity;
@@ -40,14 +41,16 @@ mod yaml;
 
 pub use context::{Files, MAX_FILES, NoFiles};
 pub use error_kind::ErrorKind;
+pub use fault_model::{
+    Cut, Fault, FaultAction, FaultBegin, MAX_FAULTS, MAX_PROXIES, Proxy, ProxyEffect,
+};
 pub use faults::recovery_phase;
 pub use form::{DriverForm, DriverStage};
 pub use item::{EntryItem, Item};
 pub use model::{
-    Action, Agg, Begin, Cut, Documents, Fault, FaultAction, FaultBegin, FieldPath, Integrity,
-    Matcher, OnAgentLoss, OnFailure, Op, Operand, Phase, Plan, PlanFile, Pool, Proof, Proxy,
-    ProxyEffect, Reading, Repeat, Retry, RetryOn, Scenario, SentAt, Stage, Target, Threshold,
-    TimeUnit, Times, TraceRules, Truth, TruthOf, Until, Validity,
+    Action, Agg, Begin, Documents, FieldPath, Integrity, Matcher, OnAgentLoss, OnFailure, Op,
+    Operand, Phase, Plan, PlanFile, Pool, Proof, Reading, Repeat, Retry, RetryOn, Scenario, SentAt,
+    Stage, Target, Threshold, TimeUnit, Times, TraceRules, Truth, TruthOf, Until, Validity,
 };
 pub use narrow::{Narrowing, NoScenario};
 pub use nearest::nearest;

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::fault_model::{Fault, FaultAction, FaultBegin};
 use super::faults::recovery_phase;
-use super::model::{
-    Action, Begin, Fault, FaultAction, FaultBegin, Plan, Reading, Stage, Threshold,
-};
+use super::model::{Action, Begin, Plan, Reading, Stage, Threshold};
 use super::nearest::nearest;
 use super::threshold;
 use crate::load::table::once;

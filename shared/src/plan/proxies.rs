@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
+use super::fault_model::{MAX_PROXIES, Proxy};
 use super::item::{EntryItem, Item};
 use super::keys::{Form, Key, Keys};
-use super::model::{MAX_PROXIES, Proxy};
 use super::problem::ProblemCode;
 
 /// Which agent.

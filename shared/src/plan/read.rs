@@ -245,7 +245,7 @@ fn broken<'r>(
     known: &mut StageNames,
     scenarios: &[Scenario],
     phases: &[super::Phase],
-) -> (Vec<super::model::Proxy>, Vec<super::model::Fault>) {
+) -> (Vec<super::Proxy>, Vec<super::Fault>) {
     let sites = sites(item);
     let proxies = proxies::read(item.key("proxies"), &sites);
     let named = |key: &str| faults::names(item.key(key));
