@@ -176,6 +176,8 @@ impl Rabbit {
             .env("RABBITMQ_DIST_PORT", between_nodes.to_string())
             .env("ERL_EPMD_PORT", names_port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            // So that it may be ended before it has seen that the broker is gone.
+            .env("ERL_EPMD_RELAXED_COMMAND_CHECK", "1")
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
             .env("ERL_CRASH_DUMP", path("crash"))
             .current_dir(folder.path())
