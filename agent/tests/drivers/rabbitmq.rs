@@ -2,7 +2,7 @@
 
 use std::env;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -135,18 +135,33 @@ pub(crate) struct Rabbit {
     names_port: u16,
 }
 
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("an address").port()
+/// Ports that nobody has, each another.
+async fn free_ports<const N: usize>() -> [u16; N] {
+    let mut held = Vec::new();
+    for _ in 0..N {
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        held.push(listener.expect("a free port"));
+    }
+    std::array::from_fn(|at| held[at].local_addr().expect("an address").port())
 }
 
 impl Rabbit {
     /// Starts one, if the environment names the program, and waits until it answers.
     pub(crate) async fn start() -> Option<Self> {
         let program = PathBuf::from(variable("TESTMESH_RABBITMQ_SERVER")?);
+        // Between looking for a free port and listening on it, somebody else may take it.
+        for _ in 0..3 {
+            let mut rabbit = Self::spawn(&program).await;
+            if rabbit.is_ready().await {
+                return Some(rabbit);
+            }
+        }
+        panic!("no broker starts: see {}", program.display())
+    }
+
+    async fn spawn(program: &Path) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let [port, names_port, between_nodes] =
-            [free_port().await, free_port().await, free_port().await];
+        let [port, names_port, between_nodes] = free_ports().await;
         let path = |name: &str| folder.path().join(name).display().to_string();
         let config = format!("listeners.tcp.1 = 127.0.0.1:{port}\n");
         std::fs::write(folder.path().join("rabbitmq.conf"), config).expect("written");
@@ -161,7 +176,11 @@ impl Rabbit {
             .env("RABBITMQ_DIST_PORT", between_nodes.to_string())
             .env("ERL_EPMD_PORT", names_port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            // So that it may be ended before it has seen that the broker is gone.
+            .env("ERL_EPMD_RELAXED_COMMAND_CHECK", "1")
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("ERL_CRASH_DUMP", path("crash"))
+            .current_dir(folder.path())
             .env(
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
                 "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none",
@@ -173,26 +192,29 @@ impl Rabbit {
             .process_group(0)
             .spawn()
             .expect("the program that the environment names starts");
-        let rabbit = Self {
+        Self {
             child,
             folder,
             port,
             names_port,
-        };
-        rabbit.until_ready().await;
-        Some(rabbit)
+        }
     }
 
-    async fn until_ready(&self) {
+    /// Waits until it answers; not if it has ended.
+    async fn is_ready(&mut self) -> bool {
         let start = Instant::now();
         while let Err(error) =
             Connection::connect(&self.uri(), ConnectionProperties::default()).await
         {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return false;
+            }
             let late = start.elapsed() > Duration::from_secs(90);
             let folder = self.folder.path().display();
             assert!(!late, "the broker in {folder} does not answer: {error}");
             sleep(Duration::from_millis(250)).await;
         }
+        true
     }
 
     pub(crate) fn uri(&self) -> String {
