@@ -95,6 +95,7 @@ async fn actions_wait_until_their_element_can_be_used() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is a table of cases")]
 async fn alone_displays_are_timed_from_the_input() {
     if !has_browser() {
         return;

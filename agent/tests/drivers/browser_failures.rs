@@ -11,10 +11,15 @@ use crate::browser_site::{bench, fails, has_browser, site, text};
 use crate::harness::scope;
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is a table of cases")]
 async fn failures_say_what_was_waited_for_and_what_the_page_shows() {
     if !has_browser() {
         return;
     }
+    // A port that was free a moment ago; Chromium asks none of the well-known ones.
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let nobody = format!("{{ open: 'http://{}/' }}", free.expect("a free port"));
     let stages = [
         ("form", "60s", "{ open: /form }"),
         ("hide", "60s", "{ eval: 'void (live.hidden = true)' }"),
@@ -42,7 +47,7 @@ async fn failures_say_what_was_waited_for_and_what_the_page_shows() {
             "60s",
             "{ open: '/status?code=404' }, { click: '#never' }",
         ),
-        ("refused", "60s", "{ open: 'http://127.0.0.1:9/' }"),
+        ("refused", "60s", nobody.as_str()),
         ("dns", "60s", "{ open: 'http://no-such-host.invalid/' }"),
     ];
     let bench = bench(&site().await, "", &stages);

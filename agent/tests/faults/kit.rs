@@ -17,14 +17,22 @@ pub(crate) const LONG: u64 = 60_000;
 
 /// A free port of loopback, which somebody else may take until it is used.
 pub(crate) async fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    listener.local_addr().unwrap()
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("loopback works, and so does the proxy");
+    listener
+        .local_addr()
+        .expect("loopback works, and so does the proxy")
 }
 
 /// A server that sends everything back.
 pub(crate) async fn echo(tasks: &Tasks) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("loopback works, and so does the proxy");
+    let address = listener
+        .local_addr()
+        .expect("loopback works, and so does the proxy");
     tasks.spawn_detached("echo", async move {
         let mut open = tokio::task::JoinSet::new();
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -55,7 +63,7 @@ impl Proxied {
         let listen = free_port().await;
         let handle = ProxyHandle::start(program, opening(listen, to), &tasks).await;
         Self {
-            handle: handle.unwrap(),
+            handle: handle.expect("loopback works, and so does the proxy"),
             listen,
             tasks,
         }
@@ -72,7 +80,10 @@ impl Proxied {
             effect,
             lease_ms,
         };
-        self.handle.order(order).await.unwrap()
+        self.handle
+            .order(order)
+            .await
+            .expect("loopback works, and so does the proxy")
     }
 
     pub(crate) async fn renew(&self, lease_ms: u64) -> Result<Counts, ProxyError> {
@@ -82,12 +93,19 @@ impl Proxied {
 
     pub(crate) async fn revert(&self) -> Counts {
         let fault = "f".to_owned();
-        self.handle.order(Order::Revert { fault }).await.unwrap()
+        self.handle
+            .order(Order::Revert { fault })
+            .await
+            .expect("loopback works, and so does the proxy")
     }
 
     pub(crate) async fn client(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.listen).await.unwrap();
-        stream.set_nodelay(true).unwrap();
+        let stream = TcpStream::connect(self.listen)
+            .await
+            .expect("loopback works, and so does the proxy");
+        stream
+            .set_nodelay(true)
+            .expect("loopback works, and so does the proxy");
         stream
     }
 }
@@ -117,7 +135,12 @@ pub(crate) async fn round(stream: &mut TcpStream, sent: &[u8]) -> std::io::Resul
 /// How long a small round takes.
 pub(crate) async fn takes(stream: &mut TcpStream) -> Duration {
     let began = Instant::now();
-    assert_eq!(round(stream, b"ping").await.unwrap(), b"ping");
+    assert_eq!(
+        round(stream, b"ping")
+            .await
+            .expect("loopback works, and so does the proxy"),
+        b"ping"
+    );
     began.elapsed()
 }
 

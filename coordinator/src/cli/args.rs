@@ -292,6 +292,7 @@ pub enum Runs {
 #[derive(Debug, Subcommand)]
 pub enum Faults {
     /// Names every fault that a run could not revert, and how to do it by hand. Exits with 1 if there is one.
+    #[command(after_help = examples::FAULTS_REVERT)]
     Revert {
         /// The run's id, or `latest`.
         #[arg(value_name = "RUN")]

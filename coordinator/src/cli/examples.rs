@@ -58,3 +58,8 @@ Examples:
 pub(super) const RUNS_REPORT: &str = "\
 Examples:
   testmesh runs report latest --output junit --out report";
+
+/// `testmesh faults revert`.
+pub(super) const FAULTS_REVERT: &str = "\
+Examples:
+  testmesh faults revert latest";

@@ -65,6 +65,10 @@ impl Vitals {
 
 /// A message to an agent, or the end of its link.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are messages, and a link has few of them waiting"
+)]
 pub enum Outgoing {
     /// Sent as it is.
     Message(CoordinatorMessage),

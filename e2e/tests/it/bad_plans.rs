@@ -55,7 +55,7 @@ async fn an_unknown_metric_is_named() -> Result<()> {
 #[tokio::test]
 async fn a_later_feature_says_not_yet() -> Result<()> {
     let text = format!(
-        "{HEAD}scenarios:\n  a:\n    load: once\n    stages:\n      - name: look\n        browser: {{}}\n"
+        "{HEAD}scenarios:\n  a:\n    load: {{ capacity: 1 }}\n    stages:\n      - {{ name: wait, wait: {{ for: 1ms }} }}\n"
     );
     refused(&text, &["not_yet"]).await
 }

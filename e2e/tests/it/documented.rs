@@ -5,8 +5,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 use tempfile::TempDir;
+use testmesh_e2e::real::named;
 use testmesh_e2e::{Cli, Expected, Mesh, Process, binary};
+
+use crate::apiserver::ApiServer;
 
 fn root() -> &'static Path {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
@@ -67,6 +71,30 @@ fn needs_missing(text: &str, key: &str, variable: &str) -> bool {
     missing
 }
 
+/// The variables of an example that name services, with where they are; none if one of them is not there.
+fn services(text: &str) -> Option<Vec<(&'static str, String)>> {
+    let known = [
+        (" mongodb: ", "mongodb", "TESTMESH_MONGODB_URI"),
+        (" amqp: ", "amqp", "TESTMESH_AMQP_URI"),
+        (" amqp: ", "api", "TESTMESH_RABBITMQ_API"),
+    ];
+    let needed = known.into_iter().filter(|(key, ..)| text.contains(key));
+    needed
+        .map(|(_, name, variable)| Some((name, named(variable)?)))
+        .collect()
+}
+
+/// A cluster with one job's pod, which runs, and its service.
+async fn cluster() -> ApiServer {
+    let server = ApiServer::start().await;
+    let app = "grpc-job-1";
+    server.pod("grpc-job-1-abcde", app, "Running");
+    server.log("grpc-job-1-abcde", "main", "listening\n");
+    let service = json!({ "metadata": { "labels": { "app": app } } });
+    server.put("v1/services", "panda", "grpc-service-1", service);
+    server
+}
+
 #[tokio::test]
 async fn plans_of_the_plan_reference_pass() -> Result<()> {
     let folder = folder("plan-reference.md")?;
@@ -74,9 +102,20 @@ async fn plans_of_the_plan_reference_pass() -> Result<()> {
         if needs_missing(&text, "browser:", "TESTMESH_CHROMIUM") {
             continue;
         }
+        let Some(services) = services(&text) else {
+            continue;
+        };
+        let cluster = cluster().await;
         let plan = folder.path().join(format!("example-{at}.yaml"));
         fs::write(&plan, &text)?;
-        let outcome = Cli::run(&plan).arg("--testbed").finish().await?;
+        let mut run = Cli::run(&plan).arg("--testbed");
+        for (name, address) in services {
+            run = run.var(name, &address);
+        }
+        if text.contains(" kubernetes: ") {
+            run = run.var("cluster", &format!("http://{}", cluster.address));
+        }
+        let outcome = run.finish().await?;
         assert_eq!(
             outcome.code,
             Some(0),

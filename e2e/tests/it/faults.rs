@@ -50,8 +50,8 @@ fn phase(outcome: &Outcome, name: &str) -> (f64, f64) {
     let found = phases.and_then(|all| all.iter().find(|phase| phase["name"] == name));
     let found = found.unwrap_or_else(|| panic!("no phase {name}:\n{}", outcome.stdout));
     (
-        found["from"].as_f64().unwrap(),
-        found["to"].as_f64().unwrap(),
+        found["from"].as_f64().expect("a phase begins"),
+        found["to"].as_f64().expect("a phase ends"),
     )
 }
 
@@ -109,7 +109,7 @@ thresholds:
         .as_str()
         .unwrap_or_default();
     assert!(detail.contains("connections taken"), "{detail}");
-    assert!(outcome.stdout.contains("away: 3."), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("away: 3"), "{}", outcome.stdout);
     Ok(())
 }
 
@@ -231,9 +231,10 @@ thresholds:
         .check(&outcome);
     let fault = fault(&outcome, "away");
     assert_eq!(fault["reverted_by"], "lease", "{fault}");
-    // 15 s from its last renewal, and 2 s for that to be under way.
+    // 15 s from its last renewal, which may have been sent until the agent was given up some 10 s after its end, and 2 s for
+    // that to be under way.
     let (began, ended) = phase(&outcome, "away");
-    assert!((16.0..25.0).contains(&(ended - began)), "{began} {ended}");
+    assert!((16.0..32.0).contains(&(ended - began)), "{began} {ended}");
     assert!(number(&fault["recovery"]) < 2.0, "{fault}");
     for threshold in outcome.report["thresholds"]
         .as_array()

@@ -1,5 +1,10 @@
 //! Which services there are, how they are started for a test run, and how a developer keeps them up.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this program has no runtime, and no clock that a test could pause"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

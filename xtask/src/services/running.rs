@@ -1,5 +1,11 @@
 //! One server that was started here, in a process group of its own, so that it can be ended with all its children.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this program has no runtime, and no clock that a test could pause"
+)]
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

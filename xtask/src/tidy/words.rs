@@ -18,7 +18,7 @@ pub(super) fn belongs(source: &Source) -> Vec<Complaint> {
     ];
     let mut complaints = Vec::new();
     for (number, line) in source.lines() {
-        if let Some(path) = paths.iter().find(|path| line.contains(path.as_str())) {
+        if let Some(path) = paths.iter().find(|path| has_place(line, path)) {
             complaints
                 .push(source.complain(number, &format!("`{path}` is a place on one machine")));
         }
@@ -32,6 +32,12 @@ pub(super) fn belongs(source: &Source) -> Vec<Complaint> {
     complaints
 }
 
+/// Whether a path of the line starts so: a folder of that name in the middle of one is another.
+fn has_place(line: &str, place: &str) -> bool {
+    line.match_indices(place)
+        .any(|(at, _)| !line[..at].ends_with(|before: char| before.is_alphanumeric()))
+}
+
 fn has_word(line: &str, word: &str) -> bool {
     line.split(|character: char| !character.is_alphanumeric() && character != '_')
         .any(|found| found == word)
@@ -43,7 +49,13 @@ mod tests {
 
     #[test]
     fn places_and_notes_are_found_and_other_words_are_not() {
-        let text = ["see /ho", "me/me\n// TO", "DO later\nlet AUTODOCS = 1;\n"].concat();
+        let text = [
+            "see /ho",
+            "me/me\n// TO",
+            "DO later\nlet AUTODOCS = 1;\nfocus/ro",
+            "ot/recordings\n",
+        ]
+        .concat();
         let complaints = belongs(&Source {
             path: "a.rs".to_owned(),
             text,

@@ -393,7 +393,8 @@ async fn keep(cdp: Arc<Cdp>, pages: Pages, open: Open) {
         None => {}
         Some(Err(error)) => drop(reply.send(Err(error))),
         Some(Ok((opened, _registered))) => {
-            if reply.send(Ok(opened)).is_ok() {
+            let wanted = reply.send(Ok(opened)).is_ok();
+            if wanted {
                 unwanted.cancelled().await;
             }
         }
