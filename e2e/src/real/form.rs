@@ -86,12 +86,12 @@ pub const FORMS: &[Form] = &[
     },
     Form {
         plan: "ui-historic",
-        vars: &[("sessions", "2")],
+        vars: &[("sessions", "2"), ("shown", "8s")],
         needs: &[Need::Browser],
     },
     Form {
         plan: "ui-live",
-        vars: &[("sessions", "2"), GONE],
+        vars: &[("sessions", "2"), ("shown", "8s"), GONE],
         needs: &[Need::Browser],
     },
 ];

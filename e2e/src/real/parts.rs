@@ -75,6 +75,8 @@ impl Parts {
         let [Some(mongodb), Some(amqp), Some(management)] = named else {
             return Ok(None);
         };
+        // Another test of the process may have done so.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("testmesh-e2e-{}-{number}", process::id());
         let mut amqp = Url::parse(&amqp)?;

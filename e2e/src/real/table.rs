@@ -87,6 +87,6 @@ pub const PAIRS: &[Pair] = &[
     caught("accept-all", "hostile-input", FAILED),
     caught("null-500", "hostile-input", FAILED),
     passed("historic-404", "hostile-input"),
-    caught("early-end", "server-restart", Sign::EndedEarly(&[])),
+    caught("drop-row", "server-restart", Sign::Rows("missing")),
     caught("ignore-roi", "rabbitmq-outage", FAILED),
 ];

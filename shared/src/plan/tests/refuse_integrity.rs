@@ -65,7 +65,7 @@ fn what_goes_together_is_read_and_what_does_not_is_told() {
         (
             "{ sequence: n, truth: { digest: d, complete: true } }",
             &[
-                "12:110: conflict: only a list of rows can be complete (remove `complete`, or compare with `rows`)",
+                "12:110: conflict: only a list of rows, or documents, can be complete (remove `complete`, or compare with `rows` or `mongodb`)",
             ],
         ),
         (
