@@ -59,11 +59,22 @@ pub fn check_sign(sign: Option<Sign>, outcome: &Outcome) {
         Sign::Rows(counter) => expected
             .with(&format!("/integrity/{counter}"), 1.0, MANY)
             .check(outcome),
+        Sign::RowsAndBroken(counter, thresholds) => {
+            expected
+                .because("threshold_broken")
+                .with(&format!("/integrity/{counter}"), 1.0, MANY)
+                .check(outcome);
+            check_broken(thresholds, outcome);
+        }
         // The threshold on failed sessions is broken too, and `ended_early` stands for it.
         Sign::EndedEarly([]) => expected.check(outcome),
         Sign::EndedEarly(missed) => {
             expected.because("threshold_broken").check(outcome);
             check_broken(&[missed, &["count(sessions_failed)"]].concat(), outcome);
+        }
+        Sign::BrokenWithoutData(thresholds) => {
+            expected.because("no_data").check(outcome);
+            check_broken(thresholds, outcome);
         }
         Sign::Broken(thresholds) => {
             expected.check(outcome);

@@ -7,11 +7,15 @@ use testmesh_testbed::Behavior;
 pub enum Sign {
     /// Corrupt rows: the reason `rows_NAME`, with this counter of `integrity` above zero, and no threshold broken.
     Rows(&'static str),
+    /// The same, and thresholds that are broken by the same rows elsewhere, where a page shows them.
+    RowsAndBroken(&'static str, &'static [&'static str]),
     /// `ended_early`, which stands for the threshold on failed sessions; and, if any are named, `threshold_broken` by
     /// thresholds that miss those streams.
     EndedEarly(&'static [&'static str]),
     /// `threshold_broken`: these thresholds, each by the start of its expression, and no others.
     Broken(&'static [&'static str]),
+    /// The same, and `no_data`, because what other thresholds measure never came about.
+    BrokenWithoutData(&'static [&'static str]),
 }
 
 impl Sign {
@@ -19,9 +23,9 @@ impl Sign {
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
-            Self::Rows(counter) => format!("rows_{counter}"),
+            Self::Rows(counter) | Self::RowsAndBroken(counter, _) => format!("rows_{counter}"),
             Self::EndedEarly(_) => "ended_early".to_owned(),
-            Self::Broken(_) => "threshold_broken".to_owned(),
+            Self::Broken(_) | Self::BrokenWithoutData(_) => "threshold_broken".to_owned(),
         }
     }
 }
