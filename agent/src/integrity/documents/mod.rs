@@ -1,6 +1,6 @@
 //! Truths that are read from elsewhere, row after row, beside the streams that they are compared with.
 //!
-//! [`Truths`] belongs to a run on one agent: streams of all its workers that name the same truth share one [`Listing`] of keys
+//! [`Truths`] belongs to a run on one agent: streams of all its workers that name the same truth share one `Listing` of keys
 //! and digests, which a thread of its own reads from a [`Source`]. A [`Join`] is one stream's place in it.
 
 #![cfg_attr(
