@@ -9,6 +9,7 @@ mod row;
 mod table;
 
 pub use form::{FORMS, Form};
+pub(crate) use pair::{RUNS, is_saturated};
 pub use pair::{check_healthy, check_pair, check_sign};
 pub use row::{Row, Sign};
 pub use table::ROWS;

@@ -8,7 +8,7 @@ use crate::{Expected, Outcome};
 
 const MANY: f64 = 1e9;
 /// The most runs of one pair.
-const RUNS: usize = 3;
+pub(crate) const RUNS: usize = 3;
 
 /// A healthy server passes the plan.
 ///
@@ -95,7 +95,8 @@ async fn run(form: &Form, behaviors: &str) -> Result<Outcome> {
     form.run(behaviors).finish().await
 }
 
-fn is_saturated(outcome: &Outcome) -> bool {
+/// Whether the run itself says that its generator was too slow.
+pub(crate) fn is_saturated(outcome: &Outcome) -> bool {
     let reasons = outcome.report["reasons"].as_array();
     reasons
         .into_iter()

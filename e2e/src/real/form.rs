@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use anyhow::Result;
 
 use super::parts::{Parts, named};
+use crate::matrix::{RUNS, is_saturated};
 use crate::{Cli, Outcome, plan};
 
 /// What a plan needs besides a testbed.
@@ -110,12 +111,24 @@ impl Form {
             .unwrap_or_else(|| panic!("`{plan}` has no form on real parts"))
     }
 
-    /// Runs it on a testbed with these behaviors; none if a part of it is not there.
+    /// Runs it on a testbed with these behaviors; none if a part of it is not there. A run whose generator was saturated says
+    /// itself that it is no evidence about the server: on a busy machine it is repeated, and the last one counts whatever it
+    /// says.
     ///
     /// # Errors
     ///
     /// If a part does not do what it is asked for, or the run does not end.
     pub async fn run(&self, behaviors: &str) -> Result<Option<Outcome>> {
+        for _ in 1..RUNS {
+            let outcome = self.run_once(behaviors).await?;
+            if !outcome.as_ref().is_some_and(is_saturated) {
+                return Ok(outcome);
+            }
+        }
+        self.run_once(behaviors).await
+    }
+
+    async fn run_once(&self, behaviors: &str) -> Result<Option<Outcome>> {
         if self.needs.contains(&Need::Browser) && named("TESTMESH_CHROMIUM").is_none() {
             return Ok(None);
         }
