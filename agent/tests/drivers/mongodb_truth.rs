@@ -361,7 +361,7 @@ async fn a_truth_that_is_slow_is_waited_for_and_not_for_ever() {
         ..verified(5)
     };
     assert_eq!(found(&bench).0, expect);
-    // The connection of this session is held for ever.
+    // The one connection is held for ever.
     bench.next_session();
     bench.run("drop").await.expect("an answer");
 }
@@ -393,7 +393,7 @@ async fn a_stream_that_is_cut_before_its_truth_was_read_is_unverified() {
         "{said}"
     );
     between.hold.send_replace(false);
-    // The connection of this session is held for ever.
+    // The one connection is held for ever.
     bench.next_session();
     bench.run("drop").await.expect("an answer");
 }
