@@ -53,6 +53,16 @@ impl Cli {
         self
     }
 
+    /// Adds a testbed in the same process, with these behaviors, separated by commas; empty: a healthy one.
+    #[must_use]
+    pub fn testbed(self, behaviors: &str) -> Self {
+        if behaviors.is_empty() {
+            self.arg("--testbed")
+        } else {
+            self.arg(format!("--testbed={behaviors}"))
+        }
+    }
+
     /// Adds `--var NAME=VALUE`.
     #[must_use]
     pub fn var(self, name: &str, value: &str) -> Self {

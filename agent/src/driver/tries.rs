@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use testmesh_shared::plan::Stage;
+use tokio::time::timeout;
 
 use super::contract::{Results, StageError};
 use super::limits;
@@ -70,5 +71,23 @@ impl Limit {
             }),
         ];
         limits.into_iter().flatten().min_by_key(|limit| limit.cut)
+    }
+
+    /// Does a try within its bound, if it has one; `late` says what was not done in it.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `work`, which is dropped when the time is over.
+    pub(crate) async fn hold<T>(
+        limit: Option<Self>,
+        work: impl Future<Output = Result<T, StageError>>,
+        late: impl FnOnce(&Self) -> StageError,
+    ) -> Result<T, StageError> {
+        let Some(limit) = limit else {
+            return work.await;
+        };
+        timeout(limit.cut, work)
+            .await
+            .unwrap_or_else(|_| Err(late(&limit)))
     }
 }

@@ -10,7 +10,8 @@ use testmesh_shared::plan::expr::Value;
 use tokio::time::Instant;
 
 use crate::browser_site::{bench, fails, has_browser, read, site, text};
-use crate::harness::{Bench, load, tree};
+use crate::harness::{Bench, tree};
+use crate::plan;
 
 #[tokio::test]
 async fn every_action_does_what_it_says() {
@@ -316,15 +317,7 @@ async fn requests_to_the_target_carry_the_trace_and_no_others() {
 fn what_is_wrong_with_a_plan_is_told() {
     let problems = |target: &str, stage: &str| {
         let stages = format!("- {{ name: x, browser: {{ target: ui, {stage} }} }}");
-        let problems = load(&format!("ui: {{ {target} }}"), &stages, &tree()).expect_err("refused");
-        let shown = problems.iter().map(|problem| {
-            let hint = problem.hint.as_deref().unwrap_or_default();
-            format!(
-                "{} {}: {} ({hint})",
-                problem.span.start, problem.code, problem.message
-            )
-        });
-        shown.collect::<Vec<_>>().join("\n")
+        plan::problems(&format!("ui: {{ {target} }}"), &stages, &tree())
     };
     let stage = |stage: &str| problems("browser: 'http://x'", stage);
     let target = |target: &str| problems(target, "do: [ { open: / } ]");

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::apiserver::ApiServer;
 use crate::harness::{Bench, Tree, load, read_example, scope, tree};
+use crate::plan;
 use crate::servers::{Raw, nobody, raw};
 
 /// Stages of one target: their names, and what stands in `kubernetes`, with the keys of the stage after ` | `.
@@ -524,19 +525,7 @@ fn the_example_of_the_reference_is_read() {
 #[test]
 fn stages_and_targets_are_checked() {
     let problems = |targets: &str, stage: &str| {
-        let stages = format!("- {{ name: x, {stage} }}");
-        let problems = match load(targets, &stages, &tree()) {
-            Ok((plan, _)) => panic!("accepted: {plan:#?}"),
-            Err(problems) => problems,
-        };
-        let shown = problems.iter().map(|problem| {
-            let hint = problem.hint.as_deref().unwrap_or_default();
-            format!(
-                "{} {}: {} ({hint})",
-                problem.span.start, problem.code, problem.message
-            )
-        });
-        shown.collect::<Vec<_>>().join("\n")
+        plan::problems(targets, &format!("- {{ name: x, {stage} }}"), &tree())
     };
     let stage = |stage: &str| {
         problems(

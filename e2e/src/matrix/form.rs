@@ -10,9 +10,10 @@ pub struct Form {
     vars: &'static [(&'static str, &'static str)],
 }
 
-/// So quickly a pod of the testbed is ready, and a job gone.
-const READY: (&str, &str) = ("ready", "4s");
-const GONE: (&str, &str) = ("gone", "8s");
+/// So quickly a pod of the testbed is ready.
+pub(crate) const READY: (&str, &str) = ("ready", "4s");
+/// So quickly a job is gone.
+pub(crate) const GONE: (&str, &str) = ("gone", "8s");
 
 /// Every shipped plan for a Focus Server.
 pub const FORMS: &[Form] = &[
@@ -132,15 +133,9 @@ impl Form {
     /// `testmesh run` of it, against a testbed with these behaviors.
     #[must_use]
     pub fn run(&self, behaviors: &str) -> Cli {
-        let cli = Cli::run(&plan(&format!("focus/{}.yaml", self.plan)));
-        let testbed = if behaviors.is_empty() {
-            "--testbed".to_owned()
-        } else {
-            format!("--testbed={behaviors}")
-        };
+        let cli = Cli::run(&plan(&format!("focus/{}.yaml", self.plan))).testbed(behaviors);
         self.vars
             .iter()
             .fold(cli, |cli, (name, value)| cli.var(name, value))
-            .arg(testbed)
     }
 }

@@ -9,7 +9,9 @@ mod row;
 mod table;
 
 pub use form::{FORMS, Form};
+pub(crate) use form::{GONE, READY};
 pub(crate) use pair::{RUNS, is_saturated};
 pub use pair::{check_healthy, check_pair, check_sign};
+pub(crate) use row::name_of;
 pub use row::{Row, Sign};
 pub use table::ROWS;

@@ -58,10 +58,14 @@ impl Row {
     /// If the testbed does not know it.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        let behavior: Behavior = self
-            .behavior
-            .parse()
-            .expect("the table names behaviors of the testbed");
-        behavior.entry().name
+        name_of(self.behavior)
     }
+}
+
+/// A behavior's name, without its strength.
+pub(crate) fn name_of(behavior: &str) -> &'static str {
+    let behavior: Behavior = behavior
+        .parse()
+        .expect("the table names behaviors of the testbed");
+    behavior.entry().name
 }

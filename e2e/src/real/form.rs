@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use anyhow::Result;
 
 use super::parts::{Parts, named};
-use crate::matrix::{RUNS, is_saturated};
+use crate::matrix::{GONE, READY, RUNS, is_saturated};
 use crate::{Cli, Outcome, plan};
 
 /// What a plan needs besides a testbed.
@@ -33,10 +33,6 @@ pub struct Form {
     vars: &'static [(&'static str, &'static str)],
     needs: &'static [Need],
 }
-
-/// So quickly a pod of the testbed is ready, and a job gone.
-const READY: (&str, &str) = ("ready", "4s");
-const GONE: (&str, &str) = ("gone", "8s");
 
 /// Every plan on real parts.
 pub const FORMS: &[Form] = &[
@@ -150,12 +146,7 @@ impl Form {
     ///
     /// If no port is free.
     pub fn cli(&self, behaviors: &str, parts: Option<&Parts>) -> Result<Cli> {
-        let mut cli = Cli::run(&plan(&format!("focus/{}.yaml", self.plan)));
-        cli = cli.arg(if behaviors.is_empty() {
-            "--testbed".to_owned()
-        } else {
-            format!("--testbed={behaviors}")
-        });
+        let mut cli = Cli::run(&plan(&format!("focus/{}.yaml", self.plan))).testbed(behaviors);
         for (name, value) in self.vars {
             cli = cli.var(name, value);
         }

@@ -1,8 +1,6 @@
 //! Which plan on real parts catches which behavior of the testbed, and by what; and pairs that must pass all the same.
 
-use testmesh_testbed::Behavior;
-
-use crate::matrix::Sign;
+use crate::matrix::{Sign, name_of};
 
 /// A behavior, a plan, and the sign that it must give; none: it must pass.
 #[derive(Debug)]
@@ -23,11 +21,7 @@ impl Pair {
     /// If the testbed does not know it.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        let behavior: Behavior = self
-            .behavior
-            .parse()
-            .expect("the table names behaviors of the testbed");
-        behavior.entry().name
+        name_of(self.behavior)
     }
 }
 

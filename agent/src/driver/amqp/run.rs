@@ -8,8 +8,6 @@ use futures_util::future::LocalBoxFuture;
 use testmesh_shared::plan::ErrorKind;
 use testmesh_shared::plan::expr::Scope;
 
-use tokio::time::timeout;
-
 use super::connection::Connection;
 use super::failure::failure;
 use super::form::{AmqpStage, Target, Work};
@@ -37,13 +35,8 @@ impl Driver for AmqpStage {
     ) -> LocalBoxFuture<'a, Result<Results, StageError>> {
         async move {
             let trial = Trial::new(self, attempt);
-            let Some(limit) = Limit::of(attempt.stage, self.target().timeout) else {
-                return trial.run().await;
-            };
-            match timeout(limit.cut, trial.run()).await {
-                Ok(result) => result,
-                Err(_) => Err(trial.timed_out(&limit)),
-            }
+            let limit = Limit::of(attempt.stage, self.target().timeout);
+            Limit::hold(limit, trial.run(), |limit| trial.timed_out(limit)).await
         }
         .boxed_local()
     }

@@ -8,7 +8,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use testmesh_shared::plan::ErrorKind;
 use testmesh_shared::plan::expr::{Scope, Template};
-use tokio::time::timeout;
 
 use super::client::Cluster;
 use super::form::{KubernetesStage, Target, Work};
@@ -40,13 +39,8 @@ impl Driver for KubernetesStage {
                 step: Cell::new("its start"),
                 seen: RefCell::default(),
             };
-            let Some(limit) = Limit::of(attempt.stage, self.target().timeout) else {
-                return trial.run().await;
-            };
-            match timeout(limit.cut, trial.run()).await {
-                Ok(result) => result,
-                Err(_) => Err(trial.timed_out(&limit)),
-            }
+            let limit = Limit::of(attempt.stage, self.target().timeout);
+            Limit::hold(limit, trial.run(), |limit| trial.timed_out(limit)).await
         }
         .boxed_local()
     }
